@@ -1,0 +1,63 @@
+# Linux Xen memory series: the entry points.  `make help` lists them.
+
+ARCH ?= x86_64
+TREE ?= series
+
+# KERNEL=PATH replaces the fetched base kernel: each has a tree of its own.
+ifdef KERNEL
+kernel_id := $(shell { realpath "$(KERNEL)"; git -C "$(KERNEL)" rev-parse HEAD || \
+	stat -c %Y "$(KERNEL)"; } 2>/dev/null | sha256sum | cut -c 1-10)
+BUILD_ROOT ?= $(CURDIR)/build/kernel-$(kernel_id)
+endif
+BUILD_ROOT ?= $(CURDIR)/build
+export BUILD_ROOT KERNEL SOB
+
+series := scripts/series --tree $(BUILD_ROOT)/linux
+
+help:		## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@echo
+	@echo 'KERNEL=PATH     a git tree or source tarball in place of the fetched base'
+	@echo 'SOB="N <mail>"  signs off what make mbox writes'
+	@echo 'vm/run --help   runs any command under Xen'
+
+setup:		## install the Debian packages that are missing (asks first)
+	@scripts/setup
+
+run:		## set up, fetch, build, boot Xen with dom0 and domU, run the tests
+	@mkdir -p build
+	@scripts/loop
+
+check:		## the tests: series, static checks, harness, KUnit, selftests
+	@mkdir -p build
+	@scripts/loop --build
+	@scripts/check
+
+tree:		## repo -> kernel tree build/linux, one commit a patch
+	@mkdir -p build
+	@scripts/base
+	@$(series) tree
+
+patches:	## kernel tree -> repo
+	@$(series) patches
+
+mbox:		## the mail-ready series in build/mbox
+	@$(series) mbox $(if $(SOB),--sob "$(SOB)")
+
+kernel:		## build kernel, modules, selftests (TREE=series|base)
+	@scripts/build $(TREE) $(ARCH)
+
+rootfs:		## build the guests' root file systems
+	@vm/rootfs
+
+shell:		## an interactive dom0 console (Ctrl-A x quits)
+	@vm/run --shell
+
+kernel-path:	## print the image to boot (TREE=series|base)
+	@echo $(BUILD_ROOT)/$(ARCH)/$(TREE)/arch/x86/boot/bzImage
+
+clean:		## remove what was built; the fetched base and the tree stay
+	rm -rf $(BUILD_ROOT)/x86_64 build/rootfs build/xen build/logs build/results build/tmp
+
+.PHONY: help setup run check tree patches mbox kernel rootfs shell kernel-path clean
+.DEFAULT_GOAL := help

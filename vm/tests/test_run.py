@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Tests of vm/run and vm/suite: each fault is injected and must be reported."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.environ.get("BUILD_ROOT", os.path.join(TOP, "build"))
+IMAGE = os.path.join(ROOT, "x86_64/series/arch/x86/boot/bzImage")
+
+
+def run(*args, timeout=400):
+    return subprocess.run([os.path.join(TOP, "vm/run"), *args], capture_output=True,
+                          text=True, timeout=timeout)
+
+
+class Usage(unittest.TestCase):
+    """Bad input: one line that says what is wrong, status 2, no boot."""
+
+    def refused(self, *args, says):
+        r = run(*args, timeout=20)
+        self.assertEqual(r.returncode, 2, r.stderr)
+        self.assertEqual(len(r.stderr.strip().splitlines()), 1, r.stderr)
+        self.assertIn(says, r.stderr)
+
+    def test_unknown_option(self):
+        self.refused("--no-such", "--", "true", says="--no-such")
+
+    def test_no_command(self):
+        self.refused(says="no command")
+
+    def test_add_missing_file(self):
+        self.refused("--add", "/no/such/file", "--", "true", says="/no/such/file")
+
+    def test_kernel_missing(self):
+        self.refused("--kernel", "/no/such/image", "--", "true", says="/no/such/image")
+
+    def test_kernel_is_no_image(self):
+        self.refused("--kernel", __file__, "--", "true", says="not an x86 kernel image")
+
+    def test_in_domu_without_domu(self):
+        self.refused("--in", "domu", "--domu", "none", "--", "true", says="--domu")
+
+    def test_bad_memory(self):
+        self.refused("--memory", "lots", "--", "true", says="--memory")
+
+    def test_no_qemu(self):
+        r = subprocess.run([os.path.join(TOP, "vm/run"), "--", "true"], capture_output=True,
+                           text=True, env={"PATH": "/nonexistent", "BUILD_ROOT": ROOT})
+        if "python3" in r.stderr:       # env can't find python3 either: call it by name
+            r = subprocess.run(["python3", os.path.join(TOP, "vm/run"), "--", "true"],
+                               capture_output=True, text=True,
+                               env={"PATH": "", "BUILD_ROOT": ROOT})
+        self.assertEqual(r.returncode, 2, r.stderr)
+        self.assertIn("make setup", r.stderr)
+
+
+class Status(unittest.TestCase):
+    def test_output_and_status(self):
+        """The command's bytes and its status come through unchanged."""
+        r = subprocess.run([os.path.join(TOP, "vm/run"), "--", "sh", "-c",
+                            r"printf 'a\001\377b\r\n\036mine\nno newline'; exit 3"],
+                           capture_output=True, timeout=200)
+        self.assertEqual(r.stdout, b"a\001\xffb\r\n\036mine\nno newline")
+        self.assertEqual(r.returncode, 3)
+
+    def test_add_and_arguments(self):
+        """--add puts files and folders in place; arguments need no quoting."""
+        with tempfile.TemporaryDirectory() as d:
+            os.mkdir(f"{d}/folder")
+            with open(f"{d}/folder/prog", "w") as f:
+                f.write('#!/bin/sh\necho "$1|$2"; exit $3\n')
+            os.chmod(f"{d}/folder/prog", 0o755)
+            r = run("--add", f"{d}/folder:/opt/x", "--add", f"{d}/folder/prog",
+                    "--append", "a=1,2", "--", "sh", "-c",
+                    "grep -o a=1,2 /proc/cmdline; /prog 'a b' \"it's\" 0 && /opt/x/prog '' '$x' 7")
+        self.assertEqual(r.stdout, "a=1,2\na b|it's\n|$x\n")
+        self.assertEqual(r.returncode, 7)
+
+    def test_command_not_found(self):
+        self.assertEqual(run("--", "/no/such/program").returncode, 127)
+
+    def test_time_out(self):
+        """A command that hangs: 124, with the log's tail, and what it had said."""
+        r = run("--timeout", "25", "--", "sh", "-c", "echo begun; sleep 1000")
+        self.assertEqual(r.returncode, 124)
+        self.assertEqual(r.stdout, "begun\n")
+        self.assertIn("last lines", r.stderr)
+
+    def test_interrupt_leaves_nothing(self):
+        """^C ends QEMU and removes the temporary files."""
+        before = set(os.listdir(f"{TOP}/build/tmp"))
+        p = subprocess.Popen([os.path.join(TOP, "vm/run"), "--", "sleep", "1000"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(5)
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(20), 130)
+        self.assertLessEqual(set(os.listdir(f"{TOP}/build/tmp")), before)
+
+
+class Kernel(unittest.TestCase):
+    """What happens to the kernel: status 125, the reason, the log's tail."""
+
+    def reported(self, *args, says):
+        r = run(*args)
+        self.assertEqual(r.returncode, 125, r.stdout + r.stderr)
+        self.assertRegex(r.stderr, says)
+        self.assertIn("last lines", r.stderr)
+        return r
+
+    def test_panic(self):
+        start = time.monotonic()
+        self.reported("--", "sh", "-c", "echo c >/proc/sysrq-trigger; sleep 300",
+                      says="Kernel panic|sysrq|BUG")
+        self.assertLess(time.monotonic() - start, 120)
+
+    def test_warning(self):
+        """A WARN is a failure though the command succeeds."""
+        self.reported("--", "sh", "-c", "modprobe lkdtm && "
+                      "echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; exit 0",
+                      says="WARNING: ")
+
+    def test_not_a_xen_kernel(self):
+        with open(IMAGE, "rb") as f:
+            image = bytearray(f.read())
+        image[0x4000:] = bytes(len(image) - 0x4000)     # a header and nothing in it
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(image)
+            f.flush()
+            self.reported("--kernel", f.name, "--", "true", says="Xen support")
+
+    def test_domu_does_not_come_up(self):
+        self.reported("--domu", "pv", "--append-domu", "rdinit=/no/such init=/no/such",
+                      "--", "true", says="domU did not come up|Kernel panic")
+
+    def test_domu_panics(self):
+        self.reported("--in", "domu", "--", "sh", "-c",
+                      "echo c >/proc/sysrq-trigger; sleep 300", says="BUG|Kernel panic|domU")
+
+    def test_domu_warning(self):
+        self.reported("--in", "domu", "--", "sh", "-c", "modprobe lkdtm && "
+                      "echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; exit 0",
+                      says=r"\(domU\).*WARNING: ")
+
+
+class Domu(unittest.TestCase):
+    def test_disk_and_network(self):
+        """The domU has a disk and a network that dom0 serves."""
+        r = run("--in", "domu", "--", "sh", "-c",
+                "cat /sys/hypervisor/type && ping -c 1 10.77.0.1 >/dev/null && "
+                "echo hello >/dev/xvda && sync && head -c 5 /dev/xvda && exit 6")
+        self.assertEqual(r.stdout, "xen\nhello")
+        self.assertEqual(r.returncode, 6)
+
+
+class Suite(unittest.TestCase):
+    """Faulty test programs: each is a failure, and the next one runs."""
+
+    PROGRAMS = {
+        "good": "echo 'TAP version 13'; echo 1..1; echo 'ok 1 good.case'",
+        "dies": "echo 'TAP version 13'; kill -SEGV $$",
+        "fails": "echo 'TAP version 13'; echo 1..1; echo 'not ok 1 bad.case'; exit 1",
+        "short": "echo 'TAP version 13'; echo 1..2; echo 'ok 1 short.case'; exit 0",
+        "panics": "if [ \"$1\" = -l ]; then echo '# p.one'; echo '# p.two'; echo '# p.three'; exit; "
+                  "fi; echo 'TAP version 13'; echo 1..3; case \"$*\" in *three*) ;; *) "
+                  "echo '#  RUN           p.one ...'; echo 'ok 1 p.one'; "
+                  "echo '#  RUN           p.two ...'; sleep 1; echo c >/proc/sysrq-trigger; sleep 99;; "
+                  "esac; echo 'ok 1 p.three'",
+        "warns": "echo 'TAP version 13'; echo 1..1; modprobe lkdtm; "
+                 "echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; echo 'ok 1 w.case'",
+        "last": "echo 'TAP version 13'; echo 1..1; echo 'ok 1 last.case # SKIP because'",
+    }
+
+    def test_faults(self):
+        import json
+        with tempfile.TemporaryDirectory() as d:
+            os.makedirs(f"{d}/t/xen")
+            with open(f"{d}/t/kselftest-list.txt", "w") as f:
+                f.writelines(f"xen:{name}\n" for name in self.PROGRAMS)
+            for name, body in self.PROGRAMS.items():
+                with open(f"{d}/t/xen/{name}", "w") as f:
+                    f.write("#!/bin/sh\n" + body + "\n")
+                os.chmod(f"{d}/t/xen/{name}", 0o755)
+            r = subprocess.run([os.path.join(TOP, "vm/suite"), "--configs", "pv", "--results", d,
+                                "--places", "dom0", "--selftests", f"{d}/t"],
+                               capture_output=True, text=True, timeout=600)
+            with open(f"{d}/pv-dom0.json") as f:
+                got = {(e["suite"].removeprefix("xen/"), e["case"]): e["status"]
+                       for e in json.load(f) if e["suite"].startswith("xen/")}
+        self.assertEqual(r.returncode, 1, r.stdout + r.stderr)
+        self.assertEqual(got.get(("good", "good.case")), "passed", r.stdout)
+        self.assertEqual(got.get(("dies", "exit")), "failed", r.stdout)
+        self.assertEqual(got.get(("fails", "bad.case")), "failed", r.stdout)
+        self.assertIn("failed", [s for (p, _), s in got.items() if p == "short"])
+        self.assertEqual(got.get(("panics", "p.one")), "passed", r.stdout)
+        self.assertEqual(got.get(("panics", "p.two")), "failed", r.stdout)
+        self.assertEqual(got.get(("panics", "p.three")), "passed", r.stdout)
+        self.assertEqual(got.get(("warns", "kernel-report")), "failed", r.stdout)
+        self.assertEqual(got.get(("last", "last.case")), "skipped", r.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
