@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shares pages of this domain with another one and serves its requests; see
+ * xen_share.h for what the other side finds, and --help.
+ */
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+
+#include "xen_test.h"
+
+/**
+ * struct share - what is shared
+ * @fd: /dev/xen/gntalloc
+ * @to: the domain that may map
+ * @dir: the directory page
+ * @dir_ref: its grant
+ * @index: offset of the data pages in @fd
+ * @mem: the data pages
+ * @refs: their grants; those in @dir are the other side's to read, and to spoil
+ * @nr: their number
+ * @max: what --count said
+ */
+struct share {
+	int fd;
+	int to;
+	struct xen_share_dir *dir;
+	uint32_t dir_ref;
+	uint64_t index;
+	void *mem;
+	uint32_t refs[XEN_SHARE_MAX];
+	unsigned int nr;
+	unsigned int max;
+};
+
+static int stop;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+/* Grants @nr new pages and maps them; all or nothing. */
+static int grant(struct share *s, unsigned int nr, int flags, uint32_t *refs,
+		 uint64_t *index, void **mem)
+{
+	int ret;
+
+	ret = gntalloc_alloc(s->fd, s->to, flags, nr, refs, index);
+	if (ret)
+		return ret;
+	*mem = mmap(NULL, nr * xen_page_size(), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, s->fd, *index);
+	if (*mem == MAP_FAILED) {
+		ret = -errno;
+		gntalloc_dealloc(s->fd, *index, nr);
+	}
+	return ret;
+}
+
+static int share_data(struct share *s, unsigned int nr, bool read_only)
+{
+	unsigned int page, word;
+	uint64_t *p;
+	int ret;
+
+	ret = grant(s, nr, read_only ? 0 : GNTALLOC_FLAG_WRITABLE,
+		    s->refs, &s->index, &s->mem);
+	if (ret)
+		return ret;
+	for (page = 0; page < nr; page++) {
+		p = s->mem + page * xen_page_size();
+		for (word = 0; word < XEN_PAGE_SIZE / sizeof(*p); word++)
+			p[word] = xen_share_pattern(page, word);
+	}
+	s->nr = nr;
+	memcpy(s->dir->refs, s->refs, nr * sizeof(*s->refs));
+	s->dir->nr = nr;
+	s->dir->flags = read_only ? XEN_SHARE_READ_ONLY : 0;
+	return 0;
+}
+
+static int share_start(struct share *s, bool read_only)
+{
+	uint64_t index;
+	void *mem;
+	int ret;
+
+	ret = grant(s, 1, GNTALLOC_FLAG_WRITABLE, &s->dir_ref, &index, &mem);
+	if (ret)
+		return ret;
+	s->dir = mem;
+	ret = share_data(s, s->max, read_only);
+	if (ret)
+		return ret;
+	s->dir->max = s->max;
+	s->dir->version = XEN_SHARE_VERSION;
+	s->dir->magic = XEN_SHARE_MAGIC;
+	return 0;
+}
+
+/* Replaces the data pages; the number of old grants still in use or -errno. */
+static int share_again(struct share *s, unsigned int nr, bool read_only,
+		       int ms)
+{
+	int in_use, ret;
+
+	if (s->nr) {
+		munmap(s->mem, s->nr * xen_page_size());
+		gntalloc_dealloc(s->fd, s->index, s->nr);
+	}
+	in_use = xen_refs_in_use(s->refs, s->nr, ms);
+	s->nr = 0;
+	s->dir->nr = 0;
+	ret = share_data(s, nr, read_only);
+	s->dir->generation++;
+	return ret ? : in_use;
+}
+
+/* The answer to the request in the directory, as untrusted as its author. */
+static int answer(struct share *s, uint64_t *value)
+{
+	/* Once each: the other side may change them at any time. */
+	uint32_t op = __atomic_load_n(&s->dir->req_op, __ATOMIC_RELAXED);
+	uint32_t page = __atomic_load_n(&s->dir->req_page, __ATOMIC_RELAXED);
+	uint32_t offset = __atomic_load_n(&s->dir->req_offset,
+					  __ATOMIC_RELAXED);
+	uint64_t *word;
+	int ret;
+
+	*value = __atomic_load_n(&s->dir->req_value, __ATOMIC_RELAXED);
+	switch (op) {
+	case XEN_SHARE_PEEK:
+	case XEN_SHARE_POKE:
+		if (page >= s->nr || offset % sizeof(*word) ||
+		    offset >= XEN_PAGE_SIZE)
+			return -EINVAL;
+		word = s->mem + page * xen_page_size() + offset;
+		if (op == XEN_SHARE_PEEK)
+			*value = *word;
+		else
+			*word = *value;
+		return 0;
+	case XEN_SHARE_REALLOC:
+		if (page > s->max || offset > 60000)
+			return -EINVAL;
+		ret = share_again(s, page ? : s->max,
+				  *value & XEN_SHARE_READ_ONLY, offset);
+		*value = ret > 0 ? ret : 0;
+		return ret > 0 ? -EBUSY : ret;
+	case XEN_SHARE_QUIT:
+		on_signal(0);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/*
+ * A short spin catches the next request of a mapper that is asking many, then
+ * one look a millisecond, and one in ten when nothing was asked for a second.
+ */
+static void serve(struct share *s, int64_t end, bool until_eof)
+{
+	struct pollfd pfd = { .fd = until_eof ? STDIN_FILENO : -1,
+			      .events = POLLIN };
+	struct xen_share_dir *dir = s->dir;
+	unsigned int i, idle = 0;
+	uint32_t seq = 0, asked;
+	uint64_t value;
+	char buf[64];
+
+	while (!stopped() && (!end || now_ms() < end)) {
+		for (i = 0; i < 100; i++) {
+			asked = __atomic_load_n(&dir->req_seq,
+						__ATOMIC_ACQUIRE);
+			if (asked != seq)
+				break;
+		}
+		if (i < 100) {
+			seq = asked;
+			dir->rsp_status = answer(s, &value);
+			dir->rsp_value = value;
+			__atomic_store_n(&dir->rsp_seq, seq, __ATOMIC_RELEASE);
+			idle = 0;
+			continue;
+		}
+		if (poll(&pfd, 1, ++idle > 1000 ? 10 : 1) == 1 &&
+		    read(STDIN_FILENO, buf, sizeof(buf)) <= 0)
+			break;
+	}
+}
+
+static const char usage[] =
+"Usage: gntshare --to DOMID [OPTION]...\n"
+"Share pages of this domain with domain DOMID.\n"
+"\n"
+"  --to DOMID        the domain that may map the pages\n"
+"  --count N         share N pages, 1 to 1008 (default 1)\n"
+"  --read-only       DOMID may only read them\n"
+"  --hold SECONDS    end after SECONDS (default: when killed)\n"
+"  --exit-on-eof     end when standard input does\n"
+"  --help            this text\n"
+"\n"
+"Prints one line, DOMID:REF, which gntmap and XEN_PEER of the tests take: this\n"
+"domain and the grant of a directory of the pages. Only REF if this domain's id\n"
+"cannot be found out (no xenstore). 64-bit word J of page I, both from 0, is\n"
+"\"XEN\", I, J: 0x58454e00IIIIJJJJ. Needs /dev/xen/gntalloc; more than about 1000\n"
+"pages in all: /sys/module/xen_gntalloc/parameters/limit.\n";
+
+static int bad_arg(const char *what, const char *arg)
+{
+	fprintf(stderr, "gntshare: bad %s '%s', see --help\n", what, arg);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "to", required_argument, NULL, 't' },
+		{ "count", required_argument, NULL, 'c' },
+		{ "read-only", no_argument, NULL, 'r' },
+		{ "hold", required_argument, NULL, 'o' },
+		{ "exit-on-eof", no_argument, NULL, 'e' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct share s = { .to = -1, .max = 1 };
+	bool read_only = false, until_eof = false;
+	uint64_t val, hold = 0;
+	char why[160];
+	int opt, ret;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 't':
+			if (xen_parse(optarg, 0, DOMID_FIRST_RESERVED - 1, &val))
+				return bad_arg("domain", optarg);
+			s.to = val;
+			break;
+		case 'c':
+			if (xen_parse(optarg, 1, XEN_SHARE_MAX, &val))
+				return bad_arg("count", optarg);
+			s.max = val;
+			break;
+		case 'r':
+			read_only = true;
+			break;
+		case 'o':
+			if (xen_parse(optarg, 1, 86400 * 365, &hold))
+				return bad_arg("hold time", optarg);
+			break;
+		case 'e':
+			until_eof = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind < argc)
+		return bad_arg("argument", argv[optind]);
+	if (s.to < 0) {
+		fprintf(stderr, "gntshare: --to DOMID is missing, see --help\n");
+		return 2;
+	}
+
+	s.fd = xen_open("gntalloc", why, sizeof(why));
+	if (s.fd < 0) {
+		fprintf(stderr, "gntshare: %s\n", why);
+		return 1;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+
+	ret = share_start(&s, read_only);
+	if (ret) {
+		fprintf(stderr, "gntshare: cannot share %u pages: %s%s\n", s.max,
+			strerror(-ret), ret == -ENOSPC ?
+			" (/sys/module/xen_gntalloc/parameters/limit)" : "");
+		return 1;
+	}
+
+	ret = xen_own_domid();
+	if (ret >= 0)
+		printf("%d:", ret);
+	printf("%u\n", s.dir_ref);
+	if (fflush(stdout)) {
+		fprintf(stderr, "gntshare: standard output: %s\n",
+			strerror(errno));
+		return 1;
+	}
+
+	serve(&s, hold ? now_ms() + (int64_t)hold * 1000 : 0, until_eof);
+	/* What is still mapped elsewhere stays until it is unmapped there. */
+	return 0;
+}

@@ -1,0 +1,837 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the Xen tests have in common; the header describes the functions. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+
+#include "xen_test.h"
+
+#define XENFEAT_AUTO_TRANSLATED	2
+#define XENFEAT_DOM0		11
+
+#define XS_READ			2
+
+/* A xenstore message: this header and its payload. */
+struct xs_msg {
+	uint32_t type;
+	uint32_t req_id;
+	uint32_t tx_id;
+	uint32_t len;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+static void sleep_us(unsigned int us)
+{
+	struct timespec ts = { .tv_nsec = us * 1000L };
+
+	nanosleep(&ts, NULL);
+}
+
+/* The first line of a small file, without its newline. */
+static int read_line(const char *path, char *buf, size_t size)
+{
+	ssize_t len;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, size - 1);
+	if (len < 0)
+		len = -errno;
+	close(fd);
+	if (len < 0)
+		return len;
+	buf[len] = 0;
+	buf[strcspn(buf, "\n")] = 0;
+	return 0;
+}
+
+static bool has_feature(unsigned int bit)
+{
+	char buf[32];
+
+	return !read_line("/sys/hypervisor/properties/features", buf,
+			  sizeof(buf)) &&
+	       strtoull(buf, NULL, 16) >> bit & 1;
+}
+
+enum xen_guest xen_guest_type(void)
+{
+	struct utsname uts;
+	char buf[16];
+
+	if (read_line("/sys/hypervisor/type", buf, sizeof(buf)) ||
+	    strcmp(buf, "xen"))
+		return XEN_GUEST_NONE;
+	uname(&uts);
+	if (!strncmp(uts.machine, "aarch64", 7) ||
+	    !strncmp(uts.machine, "arm", 3))
+		return XEN_GUEST_ARM;
+	if (read_line("/sys/hypervisor/guest_type", buf, sizeof(buf)))
+		return has_feature(XENFEAT_AUTO_TRANSLATED) ? XEN_GUEST_HVM :
+							      XEN_GUEST_PV;
+	if (!strcmp(buf, "PV"))
+		return XEN_GUEST_PV;
+	if (!strcmp(buf, "PVH"))
+		return XEN_GUEST_PVH;
+	return XEN_GUEST_HVM;
+}
+
+/* Asks xenstore for "domid", which is relative to this domain's own home. */
+static int xenstore_domid(void)
+{
+	struct {
+		struct xs_msg hdr;
+		char body[16];
+	} msg = {
+		.hdr = { .type = XS_READ, .len = sizeof("domid") },
+		.body = "domid",
+	};
+	struct pollfd pfd = { .events = POLLIN };
+	size_t size = sizeof(msg.hdr) + msg.hdr.len, got = 0;
+	uint64_t domid;
+	ssize_t len;
+	int ret;
+
+	pfd.fd = open("/dev/xen/xenbus", O_RDWR | O_CLOEXEC);
+	if (pfd.fd < 0)
+		return -errno;
+	len = write(pfd.fd, &msg, size);
+	ret = len < 0 ? -errno : -EIO;
+	if (len != (ssize_t)size)
+		goto out;
+
+	size = sizeof(msg.hdr);
+	while (got < size) {
+		ret = -ETIME;
+		if (poll(&pfd, 1, 5000) != 1)
+			goto out;
+		len = read(pfd.fd, (char *)&msg + got, size - got);
+		ret = -EIO;
+		if (len <= 0)
+			goto out;
+		got += len;
+		if (got == sizeof(msg.hdr)) {
+			if (msg.hdr.len >= sizeof(msg.body))
+				goto out;
+			size += msg.hdr.len;
+		}
+	}
+	msg.body[msg.hdr.len] = 0;
+	ret = -ENOENT;
+	if (msg.hdr.type == XS_READ &&
+	    !xen_parse(msg.body, 0, DOMID_FIRST_RESERVED - 1, &domid))
+		ret = domid;
+out:
+	close(pfd.fd);
+	return ret;
+}
+
+/*
+ * Grants need a real domain id: neither the grant table nor GNTTABOP_map
+ * take DOMID_SELF. dom0 is asked first as its xenstore may not be running.
+ */
+int xen_own_domid(void)
+{
+	return has_feature(XENFEAT_DOM0) ? 0 : xenstore_domid();
+}
+
+size_t xen_page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+int xen_open(const char *name, char *why, size_t size)
+{
+	char path[64];
+	int fd, err;
+
+	if (xen_guest_type() == XEN_GUEST_NONE) {
+		snprintf(why, size, "not running under Xen");
+		return -ENODEV;
+	}
+	snprintf(path, sizeof(path), "/dev/xen/%s", name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	err = errno;
+	snprintf(why, size, "cannot open %s: %s", path, strerror(err));
+	return -err;
+}
+
+static void param_path(char *path, size_t size, const char *module,
+		       const char *name)
+{
+	snprintf(path, size, "/sys/module/%s/parameters/%s", module, name);
+}
+
+int xen_param_get(const char *module, const char *name, unsigned int *val)
+{
+	char path[96], buf[16];
+	int ret;
+
+	param_path(path, sizeof(path), module, name);
+	ret = read_line(path, buf, sizeof(buf));
+	if (!ret)
+		*val = strtoul(buf, NULL, 0);
+	return ret;
+}
+
+int xen_param_set(const char *module, const char *name, unsigned int val)
+{
+	char path[96], buf[16];
+	int fd, len, ret = 0;
+
+	param_path(path, sizeof(path), module, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	len = snprintf(buf, sizeof(buf), "%u", val);
+	if (write(fd, buf, len) != len)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static struct {
+	pid_t owner;
+	unsigned int old;
+} room;
+
+static void room_restore(void)
+{
+	/* Forked tests inherit this function, but not the duty. */
+	if (room.owner == getpid())
+		xen_param_set("xen_gntalloc", "limit", room.old);
+}
+
+static void room_signal(int sig)
+{
+	room_restore();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void xen_gntalloc_room(unsigned int limit)
+{
+	if (xen_param_get("xen_gntalloc", "limit", &room.old) ||
+	    room.old >= limit)
+		return;
+	room.owner = getpid();
+	atexit(room_restore);
+	signal(SIGINT, room_signal);
+	signal(SIGTERM, room_signal);
+	signal(SIGHUP, room_signal);
+	xen_param_set("xen_gntalloc", "limit", limit);
+}
+
+int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val)
+{
+	unsigned long long v;
+	char *end;
+
+	if (*str < '0' || *str > '9')
+		return -EINVAL;
+	errno = 0;
+	v = strtoull(str, &end, 0);
+	if (*end)
+		return -EINVAL;
+	if (errno || v < min || v > max)
+		return -ERANGE;
+	*val = v;
+	return 0;
+}
+
+int xen_parse_peer(const char *str, int *domid, uint32_t *ref)
+{
+	const char *colon = strchr(str, ':');
+	char buf[16];
+	uint64_t d, r;
+
+	if (!colon || colon - str >= (ptrdiff_t)sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, str, colon - str);
+	buf[colon - str] = 0;
+	if (xen_parse(buf, 0, DOMID_FIRST_RESERVED - 1, &d) ||
+	    xen_parse(colon + 1, 0, UINT32_MAX, &r))
+		return -EINVAL;
+	*domid = d;
+	*ref = r;
+	return 0;
+}
+
+static int do_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	int ret = ioctl(fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+int gntalloc_alloc(int fd, int domid, int flags, uint32_t count,
+		   uint32_t *refs, uint64_t *index)
+{
+	struct ioctl_gntalloc_alloc_gref *op;
+	int ret;
+
+	op = calloc(1, sizeof(*op) + count * sizeof(op->gref_ids[0]));
+	if (!op)
+		return -ENOMEM;
+	op->domid = domid;
+	op->flags = flags;
+	op->count = count;
+	ret = do_ioctl(fd, IOCTL_GNTALLOC_ALLOC_GREF, op);
+	if (!ret) {
+		memcpy(refs, op->gref_ids_flex, count * sizeof(*refs));
+		*index = op->index;
+	}
+	free(op);
+	return ret;
+}
+
+int gntalloc_dealloc(int fd, uint64_t index, uint32_t count)
+{
+	struct ioctl_gntalloc_dealloc_gref op = {
+		.index = index,
+		.count = count,
+	};
+
+	return do_ioctl(fd, IOCTL_GNTALLOC_DEALLOC_GREF, &op);
+}
+
+int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
+{
+	struct ioctl_gntalloc_unmap_notify op = {
+		.index = index,
+		.action = action,
+		.event_channel_port = port,
+	};
+
+	return do_ioctl(fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &op);
+}
+
+int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
+	       uint64_t *index)
+{
+	struct ioctl_gntdev_map_grant_ref *op;
+	uint32_t i;
+	int ret;
+
+	op = calloc(1, sizeof(*op) + count * sizeof(op->refs[0]));
+	if (!op)
+		return -ENOMEM;
+	op->count = count;
+	for (i = 0; i < count; i++) {
+		op->refs[i].domid = domid;
+		op->refs[i].ref = refs[i];
+	}
+	ret = do_ioctl(fd, IOCTL_GNTDEV_MAP_GRANT_REF, op);
+	if (!ret)
+		*index = op->index;
+	free(op);
+	return ret;
+}
+
+int gntdev_unmap(int fd, uint64_t index, uint32_t count)
+{
+	struct ioctl_gntdev_unmap_grant_ref op = {
+		.index = index,
+		.count = count,
+	};
+
+	return do_ioctl(fd, IOCTL_GNTDEV_UNMAP_GRANT_REF, &op);
+}
+
+int gntdev_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
+{
+	struct ioctl_gntdev_unmap_notify op = {
+		.index = index,
+		.action = action,
+		.event_channel_port = port,
+	};
+
+	return do_ioctl(fd, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &op);
+}
+
+int gntdev_offset(int fd, const void *addr, uint64_t *offset, uint32_t *count)
+{
+	struct ioctl_gntdev_get_offset_for_vaddr op = {
+		.vaddr = (uintptr_t)addr,
+	};
+	int ret;
+
+	ret = do_ioctl(fd, IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR, &op);
+	if (!ret) {
+		*offset = op.offset;
+		*count = op.count;
+	}
+	return ret;
+}
+
+int gntdev_copy(int fd, struct gntdev_grant_copy_segment *segs,
+		unsigned int count)
+{
+	struct ioctl_gntdev_grant_copy op = {
+		.count = count,
+		.segments = segs,
+	};
+
+	return do_ioctl(fd, IOCTL_GNTDEV_GRANT_COPY, &op);
+}
+
+int evtchn_bind_unbound(int fd, int domid)
+{
+	struct ioctl_evtchn_bind_unbound_port op = { .remote_domain = domid };
+
+	return do_ioctl(fd, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &op);
+}
+
+int evtchn_bind_interdomain(int fd, int domid, uint32_t port)
+{
+	struct ioctl_evtchn_bind_interdomain op = {
+		.remote_domain = domid,
+		.remote_port = port,
+	};
+
+	return do_ioctl(fd, IOCTL_EVTCHN_BIND_INTERDOMAIN, &op);
+}
+
+int evtchn_unbind(int fd, uint32_t port)
+{
+	struct ioctl_evtchn_unbind op = { .port = port };
+
+	return do_ioctl(fd, IOCTL_EVTCHN_UNBIND, &op);
+}
+
+int evtchn_notify(int fd, uint32_t port)
+{
+	struct ioctl_evtchn_notify op = { .port = port };
+
+	return do_ioctl(fd, IOCTL_EVTCHN_NOTIFY, &op);
+}
+
+int evtchn_wait(int fd, uint32_t port, int ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int64_t end = now_ms() + ms, left;
+	uint32_t fired;
+
+	while ((left = end - now_ms()) >= 0) {
+		if (poll(&pfd, 1, left) != 1)
+			continue;
+		if (read(fd, &fired, sizeof(fired)) != sizeof(fired))
+			return -EIO;
+		/* Writing a port unmasks it. */
+		if (write(fd, &fired, sizeof(fired)) != sizeof(fired))
+			return -EIO;
+		if (fired == port)
+			return 0;
+	}
+	return -ETIME;
+}
+
+size_t xen_map_len(const struct xen_map *m)
+{
+	return m->nr * xen_page_size();
+}
+
+uint64_t *xen_map_word(const struct xen_map *m, unsigned int page,
+		       unsigned int offset)
+{
+	return m->addr + page * xen_page_size() + offset;
+}
+
+int xen_map(struct xen_map *m, int domid, const uint32_t *refs,
+	    unsigned int nr, int prot)
+{
+	int ret;
+
+	m->nr = nr;
+	m->fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	if (m->fd < 0)
+		return -errno;
+	ret = gntdev_map(m->fd, domid, refs, nr, &m->index);
+	if (ret)
+		goto err;
+	m->addr = mmap(NULL, xen_map_len(m), prot, MAP_SHARED, m->fd, m->index);
+	if (m->addr != MAP_FAILED)
+		return 0;
+	ret = -errno;
+err:
+	close(m->fd);
+	return ret;
+}
+
+int xen_unmap(struct xen_map *m)
+{
+	int ret = 0;
+
+	if (munmap(m->addr, xen_map_len(m)))
+		ret = -errno;
+	if (!ret)
+		ret = gntdev_unmap(m->fd, m->index, m->nr);
+	close(m->fd);
+	return ret;
+}
+
+static sigjmp_buf probe_env;
+
+static void probe_signal(int sig)
+{
+	siglongjmp(probe_env, sig);
+}
+
+int xen_probe(void *addr, bool write)
+{
+	struct sigaction sa = { .sa_handler = probe_signal }, segv, bus;
+	unsigned char *p = addr, byte;
+	int sig;
+
+	sigaction(SIGSEGV, &sa, &segv);
+	sigaction(SIGBUS, &sa, &bus);
+	sig = sigsetjmp(probe_env, 1);
+	if (!sig) {
+		byte = __atomic_load_n(p, __ATOMIC_SEQ_CST);
+		if (write)
+			__atomic_store_n(p, byte, __ATOMIC_SEQ_CST);
+	}
+	sigaction(SIGSEGV, &segv, NULL);
+	sigaction(SIGBUS, &bus, NULL);
+	return sig;
+}
+
+static int cmp_ref(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms)
+{
+	uint64_t index, last_index = 0;
+	unsigned int i, n, last = 0, left = nr;
+	int64_t end = now_ms() + ms;
+	uint32_t *got;
+	bool *back;
+	int fd, ret;
+
+	if (!nr)
+		return 0;
+	fd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	got = calloc(nr, sizeof(*got));
+	back = calloc(nr, sizeof(*back));
+	ret = -ENOMEM;
+	if (!got || !back)
+		goto out;
+
+	for (;;) {
+		n = left;
+		ret = gntalloc_alloc(fd, DOMID_INVALID, 0, n, got, &index);
+		if (ret)
+			goto out;
+		/*
+		 * The previous round's grants go only now: freed earlier they
+		 * would cover what the deferred list has put back.
+		 */
+		if (last)
+			gntalloc_dealloc(fd, last_index, last);
+		last = n;
+		last_index = index;
+
+		qsort(got, n, sizeof(*got), cmp_ref);
+		for (i = 0; i < nr; i++) {
+			if (!back[i] &&
+			    bsearch(&refs[i], got, n, sizeof(*got), cmp_ref)) {
+				back[i] = true;
+				left--;
+			}
+		}
+		if (!left || now_ms() >= end)
+			break;
+		sleep_us(20000);
+	}
+	ret = left;
+out:
+	free(back);
+	free(got);
+	close(fd);
+	return ret;
+}
+
+/* Waits until the sharer has answered everything that was asked. */
+static int peer_wait(struct xen_peer *p, uint32_t seq, int ms)
+{
+	int64_t end = now_ms() + ms;
+	unsigned int i;
+
+	do {
+		for (i = 0; i < 100; i++)
+			if (__atomic_load_n(&p->dir->rsp_seq,
+					    __ATOMIC_ACQUIRE) == seq)
+				return 0;
+		sleep_us(200);
+	} while (now_ms() < end);
+	return -ETIME;
+}
+
+int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref)
+{
+	int ret;
+
+	ret = xen_map(&p->map, domid, &ref, 1, PROT_READ | PROT_WRITE);
+	if (ret)
+		return ret;
+	p->domid = domid;
+	p->dir = p->map.addr;
+	ret = -EPROTO;
+	if (p->dir->magic != XEN_SHARE_MAGIC ||
+	    p->dir->version != XEN_SHARE_VERSION ||
+	    p->dir->max > XEN_SHARE_MAX || p->dir->nr > p->dir->max)
+		goto err;
+	/* An earlier mapper may have died with a request under way. */
+	ret = peer_wait(p, p->dir->req_seq, 10000);
+	if (ret)
+		goto err;
+	return 0;
+err:
+	xen_peer_close(p);
+	return ret;
+}
+
+int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
+		  unsigned int offset, uint64_t *value, int ms)
+{
+	struct xen_share_dir *dir = p->dir;
+	uint32_t seq = dir->req_seq + 1;
+	int ret;
+
+	dir->req_op = op;
+	dir->req_page = page;
+	dir->req_offset = offset;
+	dir->req_value = *value;
+	__atomic_store_n(&dir->req_seq, seq, __ATOMIC_RELEASE);
+	ret = peer_wait(p, seq, ms + 10000);
+	if (ret)
+		return ret;
+	*value = dir->rsp_value;
+	return dir->rsp_status;
+}
+
+void xen_peer_close(struct xen_peer *p)
+{
+	xen_unmap(&p->map);
+	p->dir = NULL;
+}
+
+static int granter_skip(struct granter *g, const char *why)
+{
+	snprintf(g->why, sizeof(g->why), "%s", why);
+	return XEN_SKIP;
+}
+
+#define SELF_GRANT \
+	"a self-grant loses its backing on an auto-translated domain"
+#define NO_PEER \
+	"no XEN_PEER=DOMID:REF of a gntshare in another domain"
+
+static int granter_open_local(struct granter *g)
+{
+	enum xen_guest type;
+
+	g->fd = xen_open("gntalloc", g->why, sizeof(g->why));
+	if (g->fd < 0)
+		return XEN_SKIP;
+	type = xen_guest_type();
+	/* Xen on x86 keeps one guest frame a page: that of the mapping wins. */
+	if (type == XEN_GUEST_PVH || type == XEN_GUEST_HVM)
+		return granter_skip(g, SELF_GRANT);
+	g->domid = xen_own_domid();
+	if (g->domid < 0)
+		return granter_skip(g, "own domain id unknown: no xenstore");
+	return 0;
+}
+
+static int granter_open_peer(struct granter *g)
+{
+	const char *env = getenv("XEN_PEER");
+	uint32_t ref;
+	int ret;
+
+	if (!env || !*env)
+		return granter_skip(g, NO_PEER);
+	if (xen_parse_peer(env, &g->domid, &ref)) {
+		snprintf(g->why, sizeof(g->why), "XEN_PEER=%s is no DOMID:REF",
+			 env);
+		return -EINVAL;
+	}
+	ret = xen_peer_open(&g->peer, g->domid, ref);
+	if (ret)
+		snprintf(g->why, sizeof(g->why), "no gntshare at XEN_PEER=%s",
+			 env);
+	return ret;
+}
+
+static int granter_alloc_local(struct granter *g, unsigned int nr, int flags)
+{
+	unsigned int page, word;
+	uint64_t *p;
+	int ret;
+
+	ret = gntalloc_alloc(g->fd, g->domid, flags, nr, g->refs, &g->index);
+	if (ret)
+		return ret;
+	g->mem = mmap(NULL, nr * xen_page_size(), PROT_READ | PROT_WRITE,
+		      MAP_SHARED, g->fd, g->index);
+	if (g->mem == MAP_FAILED) {
+		ret = -errno;
+		g->mem = NULL;
+		gntalloc_dealloc(g->fd, g->index, nr);
+		return ret;
+	}
+	for (page = 0; page < nr; page++) {
+		p = g->mem + page * xen_page_size();
+		for (word = 0; word < XEN_PAGE_SIZE / sizeof(*p); word++)
+			p[word] = xen_share_pattern(page, word);
+	}
+	return 0;
+}
+
+static int granter_alloc_peer(struct granter *g, unsigned int nr, int flags)
+{
+	struct xen_share_dir *dir = g->peer.dir;
+	uint64_t value = flags & GNTALLOC_FLAG_WRITABLE ? 0 :
+							  XEN_SHARE_READ_ONLY;
+	int ret;
+
+	if (nr > dir->max) {
+		snprintf(g->why, sizeof(g->why),
+			 "the peer shares %u pages, not %u", dir->max, nr);
+		return XEN_SKIP;
+	}
+	ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, nr, XEN_RETURN_MS,
+			    &value, XEN_RETURN_MS);
+	if (!ret)
+		memcpy(g->refs, dir->refs, nr * sizeof(*g->refs));
+	return ret;
+}
+
+int granter_alloc(struct granter *g, unsigned int nr, int flags)
+{
+	int ret;
+
+	if (g->nr || !nr || nr > XEN_SHARE_MAX)
+		return -EINVAL;
+	ret = g->kind == GRANTER_LOCAL ? granter_alloc_local(g, nr, flags) :
+					 granter_alloc_peer(g, nr, flags);
+	if (!ret)
+		g->nr = nr;
+	else if (ret < 0)
+		snprintf(g->why, sizeof(g->why), "cannot get %u grants: %s",
+			 nr, strerror(-ret));
+	return ret;
+}
+
+void granter_close(struct granter *g)
+{
+	if (g->peer.dir)
+		xen_peer_close(&g->peer);
+	if (g->mem)
+		munmap(g->mem, g->nr * xen_page_size());
+	if (g->fd >= 0)
+		close(g->fd);
+}
+
+int granter_open(struct granter *g, enum granter_kind kind, unsigned int nr,
+		 int flags)
+{
+	int fd, ret;
+
+	memset(g, 0, sizeof(*g));
+	g->kind = kind;
+	g->fd = -1;
+	/* The mapping side is needed in either case. */
+	fd = xen_open("gntdev", g->why, sizeof(g->why));
+	if (fd < 0)
+		return XEN_SKIP;
+	close(fd);
+	ret = kind == GRANTER_LOCAL ? granter_open_local(g) :
+				      granter_open_peer(g);
+	if (!ret)
+		ret = granter_alloc(g, nr, flags);
+	if (ret)
+		granter_close(g);
+	return ret;
+}
+
+int granter_peek(struct granter *g, unsigned int page, unsigned int offset,
+		 uint64_t *value)
+{
+	if (g->kind == GRANTER_PEER)
+		return xen_peer_call(&g->peer, XEN_SHARE_PEEK, page, offset,
+				     value, 0);
+	*value = *(uint64_t *)(g->mem + page * xen_page_size() + offset);
+	return 0;
+}
+
+int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
+		 uint64_t value)
+{
+	if (g->kind == GRANTER_PEER)
+		return xen_peer_call(&g->peer, XEN_SHARE_POKE, page, offset,
+				     &value, 0);
+	*(uint64_t *)(g->mem + page * xen_page_size() + offset) = value;
+	return 0;
+}
+
+int granter_returned(struct granter *g)
+{
+	uint64_t value = 0;
+	unsigned int nr = g->nr;
+	int ret;
+
+	g->nr = 0;
+	if (g->kind == GRANTER_PEER) {
+		ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, 1,
+				    XEN_RETURN_MS, &value, XEN_RETURN_MS);
+		return ret == -EBUSY ? (int)value : ret;
+	}
+	munmap(g->mem, nr * xen_page_size());
+	g->mem = NULL;
+	ret = gntalloc_dealloc(g->fd, g->index, nr);
+	return ret ? : xen_refs_in_use(g->refs, nr, XEN_RETURN_MS);
+}
+
+bool xen_map_works(const struct xen_map *m, struct granter *g,
+		   unsigned int page)
+{
+	static uint64_t n = 0x600d;
+	uint64_t val = 0;
+
+	n++;
+	if (granter_poke(g, page, 0, n) || *xen_map_word(m, page, 0) != n)
+		return false;
+	*xen_map_word(m, page, 8) = n;
+	return !granter_peek(g, page, 8, &val) && val == n;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the Xen tests have in common: the devices, one wrapper an ioctl, and
+ * the granter, which is either this process or another domain.
+ *
+ * Every function returns -errno unless it says otherwise.
+ */
+#ifndef SELFTEST_XEN_TEST_H
+#define SELFTEST_XEN_TEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <linux/types.h>
+
+/* <xen/gntdev.h> and <xen/evtchn.h> use them, no exported header has them. */
+typedef uint16_t domid_t;
+typedef uint32_t grant_ref_t;
+
+#include <xen/evtchn.h>
+#include <xen/gntalloc.h>
+#include <xen/gntdev.h>
+
+#include "xen_share.h"
+
+/* Of the Xen interface, which is not exported. */
+#define DOMID_SELF		0x7ff0
+#define DOMID_INVALID		0x7ff4
+#define DOMID_FIRST_RESERVED	0x7ff0
+#define GNTCOPY_source_gref	1
+#define GNTCOPY_dest_gref	2
+
+/* How long a grant may take to come back: the deferred list has a 1 s timer. */
+#define XEN_RETURN_MS		3000
+
+enum xen_guest {
+	XEN_GUEST_NONE,		/* not under Xen */
+	XEN_GUEST_PV,
+	XEN_GUEST_PVH,
+	XEN_GUEST_HVM,
+	XEN_GUEST_ARM,
+};
+
+enum xen_guest xen_guest_type(void);
+int xen_own_domid(void);
+size_t xen_page_size(void);
+
+/*
+ * Opens /dev/xen/@name. If that is not possible here, @why says so in a way
+ * fit for SKIP().
+ */
+int xen_open(const char *name, char *why, size_t size);
+
+/* Reads and writes /sys/module/@module/parameters/@name. */
+int xen_param_get(const char *module, const char *name, unsigned int *val);
+int xen_param_set(const char *module, const char *name, unsigned int val);
+
+/*
+ * Lets gntalloc give out at least @limit pages; its default is 1024 for the
+ * whole system. The old limit is restored when the calling process exits or
+ * is ended by SIGINT, SIGTERM or SIGHUP.
+ */
+void xen_gntalloc_room(unsigned int limit);
+
+/* A whole number in @min..@max and nothing else. */
+int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val);
+/* "DOMID:REF". */
+int xen_parse_peer(const char *str, int *domid, uint32_t *ref);
+
+int gntalloc_alloc(int fd, int domid, int flags, uint32_t count,
+		   uint32_t *refs, uint64_t *index);
+int gntalloc_dealloc(int fd, uint64_t index, uint32_t count);
+int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port);
+
+int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
+	       uint64_t *index);
+int gntdev_unmap(int fd, uint64_t index, uint32_t count);
+int gntdev_notify(int fd, uint64_t index, uint32_t action, uint32_t port);
+int gntdev_offset(int fd, const void *addr, uint64_t *offset, uint32_t *count);
+int gntdev_copy(int fd, struct gntdev_grant_copy_segment *segs,
+		unsigned int count);
+
+/* The binds return the port. */
+int evtchn_bind_unbound(int fd, int domid);
+int evtchn_bind_interdomain(int fd, int domid, uint32_t port);
+int evtchn_unbind(int fd, uint32_t port);
+int evtchn_notify(int fd, uint32_t port);
+/* Waits for @port to fire; -ETIME if it does not. Other events are dropped. */
+int evtchn_wait(int fd, uint32_t port, int ms);
+
+/**
+ * struct xen_map - grants mapped through a /dev/xen/gntdev of their own
+ * @fd: gntdev
+ * @index: offset that the map ioctl returned
+ * @nr: pages
+ * @addr: where they are
+ *
+ * Worked example: two pages of domain 5, with references 8 and 9:
+ *
+ *	uint32_t refs[] = { 8, 9 };
+ *	struct xen_map m;
+ *
+ *	xen_map(&m, 5, refs, 2, PROT_READ | PROT_WRITE);
+ *	*xen_map_word(&m, 1, 0) = 42;	(reference 9, byte 0)
+ *	xen_unmap(&m);
+ *
+ * The second page is xen_page_size() after the first, and 4 KB of it are
+ * shared.
+ */
+struct xen_map {
+	int fd;
+	uint64_t index;
+	unsigned int nr;
+	void *addr;
+};
+
+/* Nothing is left behind when it fails. */
+int xen_map(struct xen_map *m, int domid, const uint32_t *refs,
+	    unsigned int nr, int prot);
+int xen_unmap(struct xen_map *m);
+size_t xen_map_len(const struct xen_map *m);
+uint64_t *xen_map_word(const struct xen_map *m, unsigned int page,
+		       unsigned int offset);
+
+/* Reads, or writes back, the byte at @addr: 0 or the signal that it raised. */
+int xen_probe(void *addr, bool write);
+
+/*
+ * The number of @refs that some domain still has mapped, after this domain has
+ * given them up; waits up to @ms for them to become fewer.
+ *
+ * gntalloc itself cannot tell: it forgets a page when its own users are gone
+ * and leaves it to the grant table code, which defers what is still mapped.
+ * But only a reference that Xen reports as unused goes back to the free list,
+ * and on top of it: so as many new grants get the same references again, and
+ * those that they don't get are in use.
+ *
+ * Worked example: references 40, 41, 42 were given up, 41 is mapped elsewhere.
+ * The free list starts 42, 40, 17. Three new grants get 42, 40, 17: the answer
+ * is 1. After the unmap and the next run of the deferred list's timer one more
+ * grant gets 41: the answer is 0.
+ *
+ * An answer of 0 is exact. If other users of the grant table take references
+ * at the same time (a frontend that connects, say) it may count these.
+ */
+int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms);
+
+/**
+ * struct xen_peer - this side of a gntshare in another domain
+ * @map: the directory page, mapped
+ * @dir: the directory
+ * @domid: the sharing domain
+ */
+struct xen_peer {
+	struct xen_map map;
+	struct xen_share_dir *dir;
+	int domid;
+};
+
+int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref);
+/* @value goes both ways. -ETIME if there is no answer within @ms + 10 s. */
+int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
+		  unsigned int offset, uint64_t *value, int ms);
+void xen_peer_close(struct xen_peer *p);
+
+enum granter_kind {
+	GRANTER_LOCAL,	/* this process, to its own domain */
+	GRANTER_PEER,	/* gntshare in another domain, named by $XEN_PEER */
+};
+
+/* granter_open(): not here, and why[] says why */
+#define XEN_SKIP	1
+
+/**
+ * struct granter - where the grants of a test come from
+ * @kind: local or peer
+ * @domid: the domain to map from
+ * @nr: number of grants
+ * @refs: their references
+ * @why: reason to skip or to fail, if granter_open() did not return 0
+ * @fd: local: /dev/xen/gntalloc
+ * @index: local: offset of the pages in it
+ * @mem: local: the pages
+ * @peer: peer: the directory
+ *
+ * Worked example, with both kinds alike:
+ *
+ *	granter_open(&g, variant->kind, 2, GNTALLOC_FLAG_WRITABLE);
+ *	xen_map(&m, g.domid, g.refs, 2, PROT_READ);
+ *	granter_poke(&g, 1, 8, 42);		(the granter writes)
+ *	*xen_map_word(&m, 1, 8) == 42;		(the mapper reads)
+ *	xen_unmap(&m);
+ *	granter_returned(&g) == 0;		(nothing is left mapped)
+ *	granter_close(&g);
+ */
+struct granter {
+	enum granter_kind kind;
+	int domid;
+	unsigned int nr;
+	uint32_t refs[XEN_SHARE_MAX];
+	char why[160];
+
+	int fd;
+	uint64_t index;
+	void *mem;
+
+	struct xen_peer peer;
+};
+
+/* @nr grants of new pages filled with xen_share_pattern(), or XEN_SKIP. */
+int granter_open(struct granter *g, enum granter_kind kind, unsigned int nr,
+		 int flags);
+/* Others, after granter_returned(). */
+int granter_alloc(struct granter *g, unsigned int nr, int flags);
+/* A word of a page, as the granter sees it. */
+int granter_peek(struct granter *g, unsigned int page, unsigned int offset,
+		 uint64_t *value);
+int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
+		 uint64_t value);
+/*
+ * Ends the grants; the number of them that are still mapped by somebody
+ * XEN_RETURN_MS later. A gntshare keeps one page, a new one.
+ */
+int granter_returned(struct granter *g);
+void granter_close(struct granter *g);
+
+/*
+ * Whether @page of @m, which is @page of @g as well, shows what the granter
+ * writes to its first word, and the granter what is written to the second.
+ */
+bool xen_map_works(const struct xen_map *m, struct granter *g,
+		   unsigned int page);
+
+#endif /* SELFTEST_XEN_TEST_H */
