@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -49,12 +50,9 @@ class Usage(unittest.TestCase):
         self.refused("--memory", "lots", "--", "true", says="--memory")
 
     def test_no_qemu(self):
-        r = subprocess.run([os.path.join(TOP, "vm/run"), "--", "true"], capture_output=True,
-                           text=True, env={"PATH": "/nonexistent", "BUILD_ROOT": ROOT})
-        if "python3" in r.stderr:       # env can't find python3 either: call it by name
-            r = subprocess.run(["python3", os.path.join(TOP, "vm/run"), "--", "true"],
-                               capture_output=True, text=True,
-                               env={"PATH": "", "BUILD_ROOT": ROOT})
+        r = subprocess.run([sys.executable, os.path.join(TOP, "vm/run"), "--", "true"],
+                           capture_output=True, text=True,
+                           env={"PATH": "/nonexistent", "BUILD_ROOT": ROOT})
         self.assertEqual(r.returncode, 2, r.stderr)
         self.assertIn("make setup", r.stderr)
 
