@@ -19,6 +19,7 @@ help:		## this list
 	@echo
 	@echo 'KERNEL=PATH     a git tree or source tarball in place of the fetched base'
 	@echo 'SOB="N <mail>"  signs off what make mbox writes'
+	@echo 'ARGS="--only gnt_busy"  what make compare runs (vm/compare --help)'
 	@echo 'vm/run --help   runs any command under Xen'
 
 setup:		## install the Debian packages that are missing (asks first)
@@ -32,6 +33,27 @@ check:		## the tests: series, static checks, harness, KUnit, selftests
 	@mkdir -p build
 	@scripts/loop --build
 	@scripts/check
+
+check-all:	## the rest, an hour or two: every patch, debug kernel, stress
+	@mkdir -p build
+	@scripts/loop --build
+	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
+	@scripts/check --all
+
+bisect:		## build the kernel at every patch, and boot each
+	@scripts/bisect
+
+compare:	## the kselftests on the base and on the series, side by side
+	@mkdir -p build
+	@scripts/loop --build
+	@scripts/build base
+	@vm/compare $(ARGS)
+
+bench:		## measure the series against the base (PART=... for one)
+	@mkdir -p build
+	@scripts/loop --build
+	@scripts/build base
+	@bench/run $(PART)
 
 tree:		## repo -> kernel tree build/linux, one commit a patch
 	@mkdir -p build
@@ -59,5 +81,5 @@ kernel-path:	## print the image to boot (TREE=series|base)
 clean:		## remove what was built; the fetched base and the tree stay
 	rm -rf $(BUILD_ROOT)/x86_64 build/rootfs build/xen build/logs build/results build/tmp
 
-.PHONY: help setup run check tree patches mbox kernel rootfs shell kernel-path clean
+.PHONY: help setup run check check-all bisect compare bench tree patches mbox kernel rootfs shell kernel-path clean
 .DEFAULT_GOAL := help

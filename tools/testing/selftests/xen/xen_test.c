@@ -213,6 +213,58 @@ int xen_param_set(const char *module, const char *name, unsigned int val)
 	return ret;
 }
 
+int xen_module_users(const char *module)
+{
+	char path[96], buf[16];
+	int ret;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
+	ret = read_line(path, buf, sizeof(buf));
+	return ret ? : atoi(buf);
+}
+
+int xen_kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd < 0 ? -errno : fd;
+}
+
+int xen_kmsg_reports(int fd)
+{
+	static const char * const reports[] = {
+		"WARNING: ", "BUG: ", "INFO: possible", "INFO: trying",
+		"Oops: ", "UBSAN: ", "ODEBUG: ",
+	};
+	char buf[1024];
+	unsigned int i;
+	int count = 0;
+	ssize_t len;
+
+	/* A record each; EPIPE: some were overwritten, whatever they were. */
+	while ((len = read(fd, buf, sizeof(buf) - 1)) > 0 || errno == EPIPE) {
+		if (len < 0)
+			count++;
+		buf[len > 0 ? len : 0] = 0;
+		for (i = 0; i < sizeof(reports) / sizeof(*reports); i++) {
+			if (strstr(buf, reports[i])) {
+				count++;
+				break;
+			}
+		}
+		errno = 0;
+	}
+	close(fd);
+	return count;
+}
+
+size_t xen_free_memory(void)
+{
+	return sysconf(_SC_AVPHYS_PAGES) * xen_page_size();
+}
+
 static struct {
 	pid_t owner;
 	unsigned int old;

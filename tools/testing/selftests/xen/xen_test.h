@@ -57,6 +57,19 @@ int xen_open(const char *name, char *why, size_t size);
 int xen_param_get(const char *module, const char *name, unsigned int *val);
 int xen_param_set(const char *module, const char *name, unsigned int val);
 
+/* The number of users of a loaded module, -ENOENT if it is not a module. */
+int xen_module_users(const char *module);
+
+/*
+ * Reads what the kernel logs from now on, for xen_kmsg_reports() to count the
+ * warnings, bugs and lockdep reports in it.
+ */
+int xen_kmsg_open(void);
+int xen_kmsg_reports(int fd);
+
+/* Bytes that can be allocated. */
+size_t xen_free_memory(void);
+
 /*
  * Lets gntalloc give out at least @limit pages; its default is 1024 for the
  * whole system. The old limit is restored when the calling process exits or

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Grants that are not unmapped, as Xen refuses it or the kernel fails to ask:
+ * their pages are lost, and not given to anybody else. Grants that can't be
+ * given: nothing is lost.
+ *
+ * Where this fails the kernel is not fit for other tests, so it is the last.
+ */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "xen_test.h"
+
+#define RW	(PROT_READ | PROT_WRITE)
+#define NR	3
+
+#define FAIL	"/sys/kernel/debug/fail_function/"
+#define ERRNO	"0xffffffffffffffea"	/* -EINVAL */
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	int ret = -1;
+
+	if (fd >= 0) {
+		ret = write(fd, text, strlen(text)) == strlen(text) ? 0 : -1;
+		close(fd);
+	}
+	return ret;
+}
+
+/* Lets a function of gntdev fail the next @times times. */
+static int fail_next(const char *function, const char *times)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), FAIL "%s/retval", function);
+	return put(FAIL "inject", function) || put(path, ERRNO) ||
+	       put(FAIL "verbose", "0") || put(FAIL "interval", "1") ||
+	       put(FAIL "probability", "100") || put(FAIL "times", times) ?
+	       -1 : 0;
+}
+
+static void fail_none(void)
+{
+	put(FAIL "times", "0");
+	put(FAIL "inject", "");
+}
+
+/**
+ * FIXTURE(gnt_leak) - grants of which one or more will not be unmapped
+ * @g: where they come from
+ * @m: the mapping
+ * @leaked: pages lost before the test
+ * @kmsg: the kernel's messages from here on
+ */
+FIXTURE(gnt_leak) {
+	struct granter g;
+	struct xen_map m;
+	unsigned int leaked;
+	int kmsg;
+};
+
+FIXTURE_VARIANT(gnt_leak) {
+	enum granter_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(gnt_leak, local) { .kind = GRANTER_LOCAL };
+FIXTURE_VARIANT_ADD(gnt_leak, peer) { .kind = GRANTER_PEER };
+
+FIXTURE_SETUP(gnt_leak)
+{
+	struct granter *g = &self->g;
+	int ret;
+
+	self->kmsg = xen_kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+	ret = granter_open(g, variant->kind, NR, GNTALLOC_FLAG_WRITABLE);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", g->why);
+	ASSERT_EQ(0, ret)
+		TH_LOG("%s", g->why);
+	if (access(FAIL "inject", W_OK))
+		SKIP(return, "no " FAIL " (CONFIG_FAIL_FUNCTION)");
+	if (fail_next("unmap_status", "0"))
+		SKIP(return, "gntdev takes no injected errors");
+	fail_none();
+	ASSERT_EQ(0, xen_param_get("xen_gntdev", "leaked", &self->leaked));
+}
+
+FIXTURE_TEARDOWN(gnt_leak)
+{
+	fail_none();
+	granter_close(&self->g);
+	EXPECT_EQ(0, xen_kmsg_reports(self->kmsg));
+}
+
+/* Maps and unmaps many grants, which would take a page that was freed. */
+static bool others_work(struct granter *g)
+{
+	unsigned int page, round;
+	struct xen_map m;
+
+	if (granter_alloc(g, 200, GNTALLOC_FLAG_WRITABLE))
+		return false;
+	for (round = 0; round < 3; round++) {
+		if (xen_map(&m, g->domid, g->refs, 200, RW))
+			return false;
+		for (page = 0; page < 200; page += 20)
+			if (!xen_map_works(&m, g, page))
+				return false;
+		if (xen_unmap(&m))
+			return false;
+	}
+	return !granter_returned(g);
+}
+
+/* The number of pages lost since the test began. */
+static int leaked(FIXTURE_DATA(gnt_leak) *self)
+{
+	unsigned int now;
+
+	usleep(50000);
+	return xen_param_get("xen_gntdev", "leaked", &now) ? -1 :
+	       now - self->leaked;
+}
+
+/* Xen says no for two pages: they are counted, and not given away. */
+TEST_F(gnt_leak, refused)
+{
+	ASSERT_EQ(0, xen_map(&self->m, self->g.domid, self->g.refs, NR, RW));
+	ASSERT_EQ(0, fail_next("unmap_status", "2"));
+	EXPECT_EQ(0, xen_unmap(&self->m));
+	fail_none();
+	EXPECT_EQ(2, leaked(self));
+	EXPECT_EQ(0, granter_returned(&self->g));
+	EXPECT_TRUE(others_work(&self->g));
+	EXPECT_EQ(2, leaked(self));
+}
+
+/*
+ * The PTEs of a PV domain are still present when they are zapped. That must not
+ * be counted, which check_mm() sees when the process is gone.
+ */
+TEST_F(gnt_leak, ptes_left)
+{
+	int status;
+	pid_t pid;
+
+	if (xen_guest_type() != XEN_GUEST_PV)
+		SKIP(return, "Xen writes no PTEs here");
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (xen_map(&self->m, self->g.domid, self->g.refs, NR, RW) ||
+		    fail_next("unmap_user_ops", "1") || xen_unmap(&self->m))
+			_exit(1);
+		_exit(0);
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	fail_none();
+	EXPECT_EQ(NR, leaked(self));
+	/* Xen has them mapped for ever. */
+	EXPECT_EQ(NR, granter_returned(&self->g));
+	EXPECT_TRUE(others_work(&self->g));
+	EXPECT_EQ(NR, leaked(self));
+}
+
+/* gntalloc forgets nothing, and counts right, when the grant table is full. */
+TEST(table_full)
+{
+	enum { CHUNK = 512, MAX = 300 };
+	unsigned int limit, i, full = 0;
+	uint32_t refs[CHUNK];
+	uint64_t index;
+	char why[160];
+	int fd, ret;
+
+	fd = xen_open("gntalloc", why, sizeof(why));
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	if (xen_free_memory() < 160 << 20)
+		SKIP(return, "no memory to fill the grant table with");
+	ASSERT_EQ(0, xen_param_get("xen_gntalloc", "limit", &limit));
+	ASSERT_EQ(0, xen_param_set("xen_gntalloc", "limit", MAX * CHUNK));
+	for (i = 0; i < MAX && full < 4; i++) {
+		ret = gntalloc_alloc(fd, DOMID_INVALID, 0, CHUNK, refs, &index);
+		if (ret)
+			full++;
+	}
+	EXPECT_EQ(-ENOSPC, ret);
+	close(fd);
+	ASSERT_EQ(0, xen_param_set("xen_gntalloc", "limit", limit));
+	if (full < 4)
+		SKIP(return, "%u grants do not fill the table", MAX * CHUNK);
+
+	fd = xen_open("gntalloc", why, sizeof(why));
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, gntalloc_alloc(fd, DOMID_INVALID, 0, 1, refs,
+					    &index));
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	xen_gntalloc_room(8192);
+	return test_harness_run(argc, argv);
+}
