@@ -163,13 +163,14 @@ class Suite(unittest.TestCase):
         "dies": "echo 'TAP version 13'; kill -SEGV $$",
         "fails": "echo 'TAP version 13'; echo 1..1; echo 'not ok 1 bad.case'; exit 1",
         "short": "echo 'TAP version 13'; echo 1..2; echo 'ok 1 short.case'; exit 0",
-        # -l prints what kselftest_harness.h does
-        "panics": "if [ \"$1\" = -l ]; then printf '# FIXTURE  VARIANT TEST\\np                one\\n"
-                  "                 two\\n                 three\\n-----\\n' >&2; exit; "
-                  "fi; echo 'TAP version 13'; echo 1..3; case \"$*\" in *three*) ;; *) "
-                  "echo '#  RUN           p.one ...'; echo 'ok 1 p.one'; "
-                  "echo '#  RUN           p.two ...'; sleep 1; echo c >/proc/sysrq-trigger; sleep 99;; "
-                  "esac; echo 'ok 1 p.three'",
+        # -l prints what kselftest_harness.h does; two of the four cases panic
+        "panics": "if [ \"$1\" = -l ]; then printf '# FIXTURE  VARIANT TEST\\np                  one\\n"
+                  "                   two\\n                   three\\n                   four\\n-----\\n' "
+                  ">&2; exit; fi; panic() { echo \"#  RUN           p.$1 ...\"; sleep 1; "
+                  "echo c >/proc/sysrq-trigger; sleep 99; }; echo 'TAP version 13'; echo 1..4; "
+                  "case \"$*\" in *three*) panic three;; *four*) ;; *) "
+                  "echo '#  RUN           p.one ...'; echo 'ok 1 p.one'; panic two;; "
+                  "esac; echo 'ok 1 p.four'",
         "warns": "echo 'TAP version 13'; echo 1..1; modprobe lkdtm; "
                  "echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; echo 'ok 1 w.case'",
         "last": "echo 'TAP version 13'; echo 1..1; echo 'ok 1 last.case # SKIP because'",
@@ -198,7 +199,8 @@ class Suite(unittest.TestCase):
         self.assertIn("failed", [s for (p, _), s in got.items() if p == "short"])
         self.assertEqual(got.get(("panics", "p.one")), "passed", r.stdout)
         self.assertEqual(got.get(("panics", "p.two")), "failed", r.stdout)
-        self.assertEqual(got.get(("panics", "p.three")), "passed", r.stdout)
+        self.assertEqual(got.get(("panics", "p.three")), "failed", r.stdout)
+        self.assertEqual(got.get(("panics", "p.four")), "passed", r.stdout)
         self.assertEqual(got.get(("warns", "kernel-report")), "failed", r.stdout)
         self.assertEqual(got.get(("last", "last.case")), "skipped", r.stdout)
 
