@@ -79,7 +79,11 @@ kernel-path:	## print the image to boot (TREE=series|base)
 	@echo $(BUILD_ROOT)/$(ARCH)/$(TREE)/arch/x86/boot/bzImage
 
 clean:		## remove what was built; the fetched base and the tree stay
-	rm -rf $(BUILD_ROOT)/x86_64 build/rootfs build/xen build/logs build/results build/tmp
+	rm -rf $(BUILD_ROOT)/x86_64 $(BUILD_ROOT)/bench build/rootfs build/xen build/logs \
+		build/results build/tmp $(BUILD_ROOT)/static-mbox
+	@for tree in base bisect; do \
+		[ ! -d $(BUILD_ROOT)/linux-$$tree ] || git -C $(BUILD_ROOT)/linux \
+			worktree remove --force $(BUILD_ROOT)/linux-$$tree; done
 
 .PHONY: help setup run check check-all bisect compare bench tree patches mbox kernel rootfs shell kernel-path clean
 .DEFAULT_GOAL := help

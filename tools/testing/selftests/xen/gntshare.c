@@ -20,6 +20,7 @@
 /**
  * struct share - what is shared
  * @fd: /dev/xen/gntalloc
+ * @evtchn: /dev/xen/evtchn, or -1
  * @to: the domain that may map
  * @dir: the directory page
  * @dir_ref: its grant
@@ -28,9 +29,11 @@
  * @refs: their grants; those in @dir are the other side's to read, and to spoil
  * @nr: their number
  * @max: what --count said
+ * @port: of the event channel, 0 for none; what @dir says of it is spoilt too
  */
 struct share {
 	int fd;
+	int evtchn;
 	int to;
 	struct xen_share_dir *dir;
 	uint32_t dir_ref;
@@ -39,6 +42,7 @@ struct share {
 	uint32_t refs[XEN_SHARE_MAX];
 	unsigned int nr;
 	unsigned int max;
+	uint32_t port;
 };
 
 static int stop;
@@ -116,6 +120,12 @@ static int share_start(struct share *s, bool read_only)
 	if (ret)
 		return ret;
 	s->dir->max = s->max;
+	if (s->evtchn >= 0) {
+		ret = evtchn_bind_unbound(s->evtchn, s->to);
+		if (ret < 0)
+			return ret;
+		s->dir->port = s->port = ret;
+	}
 	s->dir->version = XEN_SHARE_VERSION;
 	s->dir->magic = XEN_SHARE_MAGIC;
 	return 0;
@@ -178,38 +188,46 @@ static int answer(struct share *s, uint64_t *value)
 	}
 }
 
-/*
- * A short spin catches the next request of a mapper that is asking many, then
- * one look a millisecond, and one in ten when nothing was asked for a second.
- */
-static void serve(struct share *s, int64_t end, bool until_eof)
+/* Waits for a signal of the mapper, or for an end; 10 ms if there are none. */
+static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 {
-	struct pollfd pfd = { .fd = until_eof ? STDIN_FILENO : -1,
-			      .events = POLLIN };
-	struct xen_share_dir *dir = s->dir;
-	unsigned int i, idle = 0;
-	uint32_t seq = 0, asked;
-	uint64_t value;
+	struct pollfd pfd[] = {
+		{ .fd = s->evtchn, .events = POLLIN },
+		{ .fd = until_eof ? STDIN_FILENO : -1, .events = POLLIN },
+	};
+	int64_t left = end ? end - now_ms() : 1000;
 	char buf[64];
 
+	if (left > 1000)
+		left = 1000;
+	if (!s->port && left > 10)
+		left = 10;
+	if (left <= 0 || poll(pfd, 2, left) <= 0)
+		return;
+	if (pfd[0].revents)
+		evtchn_wait(s->evtchn, s->port, 0);
+	if (pfd[1].revents && read(STDIN_FILENO, buf, sizeof(buf)) <= 0)
+		on_signal(0);
+}
+
+static void serve(struct share *s, int64_t end, bool until_eof)
+{
+	struct xen_share_dir *dir = s->dir;
+	uint32_t seq = 0, asked;
+	uint64_t value;
+
 	while (!stopped() && (!end || now_ms() < end)) {
-		for (i = 0; i < 100; i++) {
-			asked = __atomic_load_n(&dir->req_seq,
-						__ATOMIC_ACQUIRE);
-			if (asked != seq)
-				break;
-		}
-		if (i < 100) {
-			seq = asked;
-			dir->rsp_status = answer(s, &value);
-			dir->rsp_value = value;
-			__atomic_store_n(&dir->rsp_seq, seq, __ATOMIC_RELEASE);
-			idle = 0;
+		asked = __atomic_load_n(&dir->req_seq, __ATOMIC_ACQUIRE);
+		if (asked == seq) {
+			wait_for_request(s, end, until_eof);
 			continue;
 		}
-		if (poll(&pfd, 1, ++idle > 1000 ? 10 : 1) == 1 &&
-		    read(STDIN_FILENO, buf, sizeof(buf)) <= 0)
-			break;
+		seq = asked;
+		dir->rsp_status = answer(s, &value);
+		dir->rsp_value = value;
+		__atomic_store_n(&dir->rsp_seq, seq, __ATOMIC_RELEASE);
+		if (s->port)
+			evtchn_notify(s->evtchn, s->port);
 	}
 }
 
@@ -218,7 +236,7 @@ static const char usage[] =
 "Share pages of this domain with domain DOMID.\n"
 "\n"
 "  --to DOMID        the domain that may map the pages\n"
-"  --count N         share N pages, 1 to 1008 (default 1)\n"
+"  --count N         share N pages, 1 to 1006 (default 1)\n"
 "  --read-only       DOMID may only read them\n"
 "  --hold SECONDS    end after SECONDS (default: when killed)\n"
 "  --exit-on-eof     end when standard input does\n"
@@ -295,6 +313,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "gntshare: %s\n", why);
 		return 1;
 	}
+	s.evtchn = xen_open("evtchn", why, sizeof(why));
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);

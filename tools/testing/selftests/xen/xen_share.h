@@ -18,7 +18,7 @@
 
 #define XEN_SHARE_MAGIC		0x52485358	/* "XSHR" */
 #define XEN_SHARE_VERSION	1
-#define XEN_SHARE_MAX		1008		/* references that fit */
+#define XEN_SHARE_MAX		1006		/* references that fit */
 
 /* xen_share_dir.flags */
 #define XEN_SHARE_READ_ONLY	1	/* the data pages are granted read-only */
@@ -50,6 +50,9 @@ enum xen_share_op {
  * @flags: XEN_SHARE_READ_ONLY or 0
  * @generation: how often the data pages were replaced, from 0
  * @max: number of data pages at the start, at most XEN_SHARE_MAX
+ * @port: event channel for the mapper to bind: each side signals the other when
+ *	it has written its @req_seq or @rsp_seq. 0: there is none, and the
+ *	sharer looks every 10 ms
  * @req_seq: number of the latest request
  * @req_op: enum xen_share_op
  * @req_page: data page, from 0
@@ -69,12 +72,12 @@ enum xen_share_op {
  *
  *	waits until req_seq == rsp_seq		(say both are 7)
  *	sets req_op = PEEK, req_page = 1, req_offset = 16
- *	store-releases req_seq = 8
+ *	store-releases req_seq = 8, signals port
  *
- * and the sharer, which load-acquires req_seq in a loop, sees 8 != 7,
+ * and the sharer, which load-acquires req_seq when signalled, sees 8 != 7,
  *
  *	sets rsp_status = 0, rsp_value = 0x58454e0000010002
- *	store-releases rsp_seq = 8
+ *	store-releases rsp_seq = 8, signals port
  *
  * which the mapper load-acquires. The two release/acquire pairs order the
  * plain stores before them, the new @refs of a REALLOC included; no other
@@ -87,6 +90,7 @@ struct xen_share_dir {
 	uint32_t flags;
 	uint32_t generation;
 	uint32_t max;
+	uint32_t port;
 
 	uint32_t req_seq;
 	uint32_t req_op;

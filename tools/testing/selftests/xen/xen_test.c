@@ -636,16 +636,17 @@ out:
 static int peer_wait(struct xen_peer *p, uint32_t seq, int ms)
 {
 	int64_t end = now_ms() + ms;
-	unsigned int i;
 
-	do {
-		for (i = 0; i < 100; i++)
-			if (__atomic_load_n(&p->dir->rsp_seq,
-					    __ATOMIC_ACQUIRE) == seq)
-				return 0;
-		sleep_us(200);
-	} while (now_ms() < end);
-	return -ETIME;
+	while (__atomic_load_n(&p->dir->rsp_seq, __ATOMIC_ACQUIRE) != seq) {
+		if (now_ms() >= end)
+			return -ETIME;
+		/* An earlier mapper may have had the signal: look again. */
+		if (p->port < 0)
+			sleep_us(200);
+		else
+			evtchn_wait(p->evtchn, p->port, 100);
+	}
+	return 0;
 }
 
 int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref)
@@ -657,11 +658,21 @@ int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref)
 		return ret;
 	p->domid = domid;
 	p->dir = p->map.addr;
+	p->evtchn = -1;
+	p->port = -1;
 	ret = -EPROTO;
 	if (p->dir->magic != XEN_SHARE_MAGIC ||
 	    p->dir->version != XEN_SHARE_VERSION ||
 	    p->dir->max > XEN_SHARE_MAX || p->dir->nr > p->dir->max)
 		goto err;
+	if (p->dir->port) {
+		char why[160];
+
+		p->evtchn = xen_open("evtchn", why, sizeof(why));
+		if (p->evtchn >= 0)
+			p->port = evtchn_bind_interdomain(p->evtchn, domid,
+							  p->dir->port);
+	}
 	/* An earlier mapper may have died with a request under way. */
 	ret = peer_wait(p, p->dir->req_seq, 10000);
 	if (ret)
@@ -684,6 +695,8 @@ int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
 	dir->req_offset = offset;
 	dir->req_value = *value;
 	__atomic_store_n(&dir->req_seq, seq, __ATOMIC_RELEASE);
+	if (p->port >= 0)
+		evtchn_notify(p->evtchn, p->port);
 	ret = peer_wait(p, seq, ms + 10000);
 	if (ret)
 		return ret;
@@ -693,6 +706,8 @@ int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
 
 void xen_peer_close(struct xen_peer *p)
 {
+	if (p->evtchn >= 0)
+		close(p->evtchn);
 	xen_unmap(&p->map);
 	p->dir = NULL;
 }
@@ -857,7 +872,7 @@ int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
 	return 0;
 }
 
-int granter_returned(struct granter *g)
+int granter_end(struct granter *g, int ms)
 {
 	uint64_t value = 0;
 	unsigned int nr = g->nr;
@@ -865,14 +880,19 @@ int granter_returned(struct granter *g)
 
 	g->nr = 0;
 	if (g->kind == GRANTER_PEER) {
-		ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, 1,
-				    XEN_RETURN_MS, &value, XEN_RETURN_MS);
+		ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, 1, ms, &value,
+				    ms);
 		return ret == -EBUSY ? (int)value : ret;
 	}
 	munmap(g->mem, nr * xen_page_size());
 	g->mem = NULL;
 	ret = gntalloc_dealloc(g->fd, g->index, nr);
-	return ret ? : xen_refs_in_use(g->refs, nr, XEN_RETURN_MS);
+	return ret ? : xen_refs_in_use(g->refs, nr, ms);
+}
+
+int granter_returned(struct granter *g)
+{
+	return granter_end(g, XEN_RETURN_MS);
 }
 
 bool xen_map_works(const struct xen_map *m, struct granter *g,

@@ -32,8 +32,11 @@ typedef uint32_t grant_ref_t;
 #define GNTCOPY_source_gref	1
 #define GNTCOPY_dest_gref	2
 
-/* How long a grant may take to come back: the deferred list has a 1 s timer. */
-#define XEN_RETURN_MS		3000
+/*
+ * How long a grant may take to come back: the list of those that were ended
+ * while mapped is looked at once a second, ten of them at a time.
+ */
+#define XEN_RETURN_MS		20000
 
 enum xen_guest {
 	XEN_GUEST_NONE,		/* not under Xen */
@@ -165,11 +168,15 @@ int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms);
  * @map: the directory page, mapped
  * @dir: the directory
  * @domid: the sharing domain
+ * @evtchn: /dev/xen/evtchn, or negative
+ * @port: our end of the directory's event channel, or negative
  */
 struct xen_peer {
 	struct xen_map map;
 	struct xen_share_dir *dir;
 	int domid;
+	int evtchn;
+	int port;
 };
 
 int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref);
@@ -233,9 +240,11 @@ int granter_peek(struct granter *g, unsigned int page, unsigned int offset,
 int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
 		 uint64_t value);
 /*
- * Ends the grants; the number of them that are still mapped by somebody
- * XEN_RETURN_MS later. A gntshare keeps one page, a new one.
+ * Ends the grants; the number of them that are still mapped by somebody @ms
+ * later. A gntshare keeps one page, a new one.
  */
+int granter_end(struct granter *g, int ms);
+/* The same after XEN_RETURN_MS. */
 int granter_returned(struct granter *g);
 void granter_close(struct granter *g);
 
