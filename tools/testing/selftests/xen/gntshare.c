@@ -124,7 +124,8 @@ static int share_start(struct share *s, bool read_only)
 		ret = evtchn_bind_unbound(s->evtchn, s->to);
 		if (ret < 0)
 			return ret;
-		s->dir->port = s->port = ret;
+		s->port = ret;
+		s->dir->port = ret;
 	}
 	s->dir->version = XEN_SHARE_VERSION;
 	s->dir->magic = XEN_SHARE_MAGIC;

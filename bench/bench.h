@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A part of the benchmark: begin(), what is to be measured, end(). Prints a line
+ * for each: case, number of pages, nanoseconds, which with vm/run --icount are
+ * instructions. The hypercalls in between are counted by hypercalls.c, which
+ * knows begin and end by a hypercall that Xen does not have.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+#include <sys/ioctl.h>
+
+#define BENCH_MARK	38	/* tmem_op of old */
+
+struct bench_hypercall {
+	uint64_t op;
+	uint64_t arg[5];
+};
+
+#define BENCH_HYPERCALL	_IOC(_IOC_NONE, 'P', 0, sizeof(struct bench_hypercall))
+
+static uint64_t bench_start;
+
+static inline uint64_t bench_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static inline void bench_mark(void)
+{
+	static int fd = -1;
+	struct bench_hypercall call = { .op = BENCH_MARK };
+
+	if (fd < 0)
+		fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
+	ioctl(fd, BENCH_HYPERCALL, &call);
+}
+
+static inline void begin(void)
+{
+	bench_mark();
+	bench_start = bench_now();
+}
+
+static inline void end(const char *name, unsigned int nr)
+{
+	uint64_t ns = bench_now() - bench_start;
+
+	bench_mark();
+	printf("%s %u %llu\n", name, nr, (unsigned long long)ns);
+}
+
+#endif

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Frames of others, mapped through /dev/xen/privcmd: those of Xen's table of
+ * machine addresses in a PV domain, elsewhere those of the domain of XEN_PEER.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "xen_test.h"
+
+typedef uint64_t xen_pfn_t;
+
+/* Of <xen/privcmd.h>, which includes a header that is not exported. */
+struct privcmd_hypercall {
+	uint64_t op;
+	uint64_t arg[5];
+};
+
+struct privcmd_mmapbatch_v2 {
+	unsigned int num;
+	uint16_t dom;
+	uint64_t addr;
+	const xen_pfn_t *arr;
+	int *err;
+};
+
+struct privcmd_mmap_resource {
+	uint16_t dom;
+	uint32_t type;
+	uint32_t id;
+	uint32_t idx;
+	uint64_t num;
+	uint64_t addr;
+};
+
+#define IOCTL_PRIVCMD_HYPERCALL \
+	_IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
+#define IOCTL_PRIVCMD_MMAPBATCH_V2 \
+	_IOC(_IOC_NONE, 'P', 4, sizeof(struct privcmd_mmapbatch_v2))
+#define IOCTL_PRIVCMD_MMAP_RESOURCE \
+	_IOC(_IOC_NONE, 'P', 7, sizeof(struct privcmd_mmap_resource))
+
+/* Of the Xen interface, which is not exported. */
+#define DOMID_XEN			0x7ff2
+#define HYPERVISOR_memory_op		12
+#define XENMEM_machphys_mfn_list	5
+#define XENMEM_resource_grant_table	1
+#define GTF_type_mask			3
+#define GTF_permit_access		1
+
+struct xen_machphys_mfn_list {
+	unsigned int max_extents;
+	xen_pfn_t *extent_start;
+	unsigned int nr_extents;
+};
+
+#define MAX	600			/* frames */
+#define EXTENT	512			/* frames of an extent of the table */
+#define NOBODY	0x10000000000ULL	/* a frame that is nowhere */
+#if defined(__aarch64__)
+#define RAM	(0x40000000ULL >> 12)	/* of a guest */
+#else
+#define RAM	(16ULL << 20 >> 12)
+#endif
+
+/**
+ * FIXTURE(privcmd) - frames to map
+ * @fd: /dev/xen/privcmd
+ * @page: PAGE_SIZE
+ * @domid: whose they are
+ * @frames: they
+ * @errs: what was said of each
+ * @addr: where they were mapped
+ * @one: where one was
+ */
+FIXTURE(privcmd) {
+	int fd;
+	size_t page;
+	int domid;
+	xen_pfn_t frames[MAX];
+	int errs[MAX];
+	void *addr;
+	void *one;
+};
+
+static int batch(FIXTURE_DATA(privcmd) *self, void *addr, unsigned int nr,
+		 const xen_pfn_t *frames, int *errs)
+{
+	struct privcmd_mmapbatch_v2 op = {
+		.num = nr, .dom = self->domid, .addr = (uintptr_t)addr,
+		.arr = frames, .err = errs,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op) ? -errno : 0;
+}
+
+/* A mapping of @nr pages that begins @before pages before a page table ends. */
+static void *reserve(FIXTURE_DATA(privcmd) *self, unsigned int nr,
+		     unsigned int before)
+{
+	size_t table = self->page * (self->page / 8), len = nr * self->page;
+	uintptr_t addr;
+	void *mem;
+
+	mem = mmap(NULL, len + 2 * table, PROT_NONE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return mem;
+	addr = ((uintptr_t)mem + 2 * table - 1) / table * table;
+	munmap(mem, len + 2 * table);
+	return mmap((void *)(addr - before * self->page), len, PROT_READ,
+		    MAP_SHARED | MAP_FIXED, self->fd, 0);
+}
+
+/* The frames of Xen's table, which is in extents of 2 MB. */
+static int find_table(FIXTURE_DATA(privcmd) *self)
+{
+	xen_pfn_t extents[1 + MAX / EXTENT] = {};
+	struct xen_machphys_mfn_list list = {
+		.max_extents = 1 + MAX / EXTENT, .extent_start = extents,
+	};
+	struct privcmd_hypercall call = {
+		.op = HYPERVISOR_memory_op,
+		.arg = { XENMEM_machphys_mfn_list, (uintptr_t)&list },
+	};
+	unsigned int i;
+
+	if (ioctl(self->fd, IOCTL_PRIVCMD_HYPERCALL, &call))
+		return -errno;
+	for (i = 0; i < MAX; i++)
+		self->frames[i] = extents[i / EXTENT] + i % EXTENT;
+	self->domid = DOMID_XEN;
+	return 0;
+}
+
+FIXTURE_SETUP(privcmd)
+{
+	const char *peer = getenv("XEN_PEER");
+	unsigned int i;
+	char why[160];
+	uint32_t ref;
+
+	self->addr = MAP_FAILED;
+	self->one = MAP_FAILED;
+	self->page = xen_page_size();
+	self->fd = xen_open("privcmd", why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	if (xen_guest_type() == XEN_GUEST_PV) {
+		if (find_table(self))
+			SKIP(return, "no hypercalls for this domain");
+	} else {
+		if (!peer || xen_parse_peer(peer, &self->domid, &ref))
+			SKIP(return, "no XEN_PEER, whose frames to map");
+		for (i = 0; i < MAX; i++)
+			self->frames[i] = RAM + i;
+	}
+	self->one = reserve(self, 1, 0);
+	ASSERT_NE(MAP_FAILED, self->one);
+	if (batch(self, self->one, 1, self->frames, self->errs) ||
+	    self->errs[0])
+		SKIP(return, "may not map frames of domain %d", self->domid);
+}
+
+FIXTURE_TEARDOWN(privcmd)
+{
+	close(self->fd);
+}
+
+/* Whether @addr shows @frame, as another mapping of it does. */
+static bool shows(FIXTURE_DATA(privcmd) *self, void *addr, xen_pfn_t frame)
+{
+	unsigned int tries;
+	bool same = false;
+	int err;
+
+	munmap(self->one, self->page);
+	self->one = reserve(self, 1, 0);
+	if (self->one == MAP_FAILED ||
+	    batch(self, self->one, 1, &frame, &err) || err)
+		return false;
+	/* Its owner is alive. */
+	for (tries = 0; tries < 10 && !same; tries++)
+		same = !memcmp(addr, self->one, XEN_PAGE_SIZE);
+	return same;
+}
+
+/* Every number of frames, in one page table and across several. */
+TEST_F(privcmd, sizes)
+{
+	const unsigned int sizes[] = { 1, 2, 15, 16, 17, 511, 512, 513, MAX };
+	const unsigned int befores[] = { 0, 1, 5 };
+	unsigned int i, j, k, nr;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		nr = sizes[i];
+		for (j = 0; j < ARRAY_SIZE(befores); j++) {
+			self->addr = reserve(self, nr, befores[j]);
+			ASSERT_NE(MAP_FAILED, self->addr);
+			ASSERT_EQ(0, batch(self, self->addr, nr, self->frames,
+					   self->errs));
+			for (k = 0; k < nr; k++)
+				EXPECT_EQ(0, self->errs[k]);
+			for (k = 0; k < nr; k += 1 + nr / 8)
+				EXPECT_TRUE(shows(self, self->addr +
+						  k * self->page,
+						  self->frames[k]));
+			EXPECT_TRUE(shows(self,
+					  self->addr + (nr - 1) * self->page,
+					  self->frames[nr - 1]));
+			EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+		}
+	}
+}
+
+/* Frames that can't be mapped: so it is said of each, and of no other. */
+TEST_F(privcmd, bad_frames)
+{
+	const unsigned int sizes[] = { 5, 40, 512, 530 };
+	unsigned int i, k, nr, which, bad;
+	xen_pfn_t frames[MAX];
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		nr = sizes[i];
+		/* First, middle, last, all of these, two neighbours, all. */
+		for (which = 0; which < 6; which++) {
+			for (k = 0, bad = 0; k < nr; k++) {
+				bool is_bad = which == 5 ||
+					(k == 0 && (which == 0 || which == 3)) ||
+					(k == nr / 2 && (which == 1 || which >= 3)) ||
+					(k == nr / 2 + 1 && which == 4) ||
+					(k == nr - 1 && (which == 2 || which == 3));
+
+				frames[k] = is_bad ? NOBODY + k : self->frames[k];
+				bad += is_bad;
+			}
+			self->addr = reserve(self, nr, 3);
+			ASSERT_NE(MAP_FAILED, self->addr);
+			EXPECT_EQ(0, batch(self, self->addr, nr, frames,
+					   self->errs));
+			for (k = 0; k < nr; k++) {
+				EXPECT_EQ(frames[k] >= NOBODY,
+					  self->errs[k] != 0);
+				/* Elsewhere there is a PTE, of an empty page. */
+				if (xen_guest_type() == XEN_GUEST_PV)
+					EXPECT_EQ(frames[k] >= NOBODY ? SIGBUS : 0,
+						  xen_probe(self->addr +
+							    k * self->page,
+							    false));
+				bad -= self->errs[k] != 0;
+			}
+			EXPECT_EQ(0, bad);
+			k = nr / 2 - 1;
+			if (which < 5)
+				EXPECT_TRUE(shows(self, self->addr +
+						  k * self->page,
+						  self->frames[k]));
+			EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+		}
+	}
+}
+
+/* What failed may be mapped later, what did not must not be mapped over. */
+TEST_F(privcmd, again)
+{
+	const unsigned int nr = 20, hole = 7;
+	xen_pfn_t good = self->frames[hole];
+
+	if (xen_guest_type() != XEN_GUEST_PV)
+		SKIP(return, "what failed has a PTE on an auto-translated domain");
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	self->frames[hole] = NOBODY;
+	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
+	EXPECT_NE(0, self->errs[hole]);
+	EXPECT_EQ(-EINVAL, batch(self, self->addr, nr, self->frames,
+				 self->errs));
+	EXPECT_EQ(-EINVAL, batch(self, self->addr + hole * self->page, 2, &good,
+				 self->errs));
+	EXPECT_EQ(0, batch(self, self->addr + hole * self->page, 1, &good,
+			   self->errs));
+	EXPECT_EQ(0, self->errs[0]);
+	EXPECT_TRUE(shows(self, self->addr + hole * self->page, good));
+	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+}
+
+/* The peer's grant table, as a resource, has the grant that we know of. */
+TEST_F(privcmd, grant_table)
+{
+	struct privcmd_mmap_resource op = {
+		.type = XENMEM_resource_grant_table, .num = 2,
+	};
+	const char *peer = getenv("XEN_PEER");
+	const uint16_t *entry;
+	unsigned int size;
+	bool found = false;
+	uint32_t ref;
+	int domid;
+
+	if (!peer || xen_parse_peer(peer, &domid, &ref))
+		SKIP(return, "no XEN_PEER, whose grant table to map");
+	op.dom = domid;
+	self->addr = reserve(self, op.num, 1);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	op.addr = (uintptr_t)self->addr;
+	if (ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op))
+		SKIP(return, "may not map the grant table of domain %d", domid);
+	/* An entry has 8 bytes, or 16, and begins with flags and domid. */
+	for (size = 8; size <= 16; size += 8) {
+		if (ref * size >= op.num * XEN_PAGE_SIZE)
+			continue;
+		entry = self->addr + ref * size;
+		found |= (entry[0] & GTF_type_mask) == GTF_permit_access &&
+			 entry[1] == xen_own_domid();
+	}
+	EXPECT_TRUE(found);
+	EXPECT_EQ(0, munmap(self->addr, op.num * self->page));
+}
+
+TEST_HARNESS_MAIN
