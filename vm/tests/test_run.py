@@ -2,6 +2,7 @@
 """Tests of vm/run and vm/suite: each fault is injected and must be reported."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,7 +162,12 @@ class Suite(unittest.TestCase):
     PROGRAMS = {
         "good": "echo 'TAP version 13'; echo 1..1; echo 'ok 1 good.case'",
         "dies": "echo 'TAP version 13'; kill -SEGV $$",
-        "fails": "echo 'TAP version 13'; echo 1..1; echo 'not ok 1 bad.case'; exit 1",
+        "fails": "echo 'TAP version 13'; echo 1..1; echo '# f.c:7:case:Expected 1 == 2'; "
+                 "echo 'not ok 1 bad.case'; exit 1",
+        # what stays mapped behind its back
+        "keeps": "./gntshare --to 0 --count 3 </dev/null >/tmp/p 2>&1 & sleep 1; "
+                 "./gntmap --hold 99 $(cat /tmp/p) >/dev/null 2>&1 & sleep 1; "
+                 "echo 'TAP version 13'; echo 1..1; echo 'ok 1 keeps.case'",
         "short": "echo 'TAP version 13'; echo 1..2; echo 'ok 1 short.case'; exit 0",
         # -l prints what kselftest_harness.h does; two of the four cases panic
         "panics": "if [ \"$1\" = -l ]; then printf '# FIXTURE  VARIANT TEST\\np                  one\\n"
@@ -186,16 +192,23 @@ class Suite(unittest.TestCase):
                 with open(f"{d}/t/xen/{name}", "w") as f:
                     f.write("#!/bin/sh\n" + body + "\n")
                 os.chmod(f"{d}/t/xen/{name}", 0o755)
+            for name in ("gntshare", "gntmap"):
+                shutil.copy(f"{ROOT}/x86_64/series/kselftest/xen/{name}", f"{d}/t/xen")
             r = subprocess.run([os.path.join(TOP, "vm/suite"), "--configs", "pv", "--results", d,
                                 "--places", "dom0", "--domu", "none", "--selftests", f"{d}/t"],
                                capture_output=True, text=True, timeout=600)
             with open(f"{d}/pv-dom0.json") as f:
-                got = {(e["suite"].removeprefix("xen/"), e["case"]): e["status"]
-                       for e in json.load(f) if e["suite"].startswith("xen/")}
+                said = {(e["suite"].removeprefix("xen/"), e["case"]): e
+                        for e in json.load(f) if e["suite"].startswith("xen/")}
+            got = {case: e["status"] for case, e in said.items()}
         self.assertEqual(r.returncode, 1, r.stdout + r.stderr)
         self.assertEqual(got.get(("good", "good.case")), "passed", r.stdout)
         self.assertEqual(got.get(("dies", "exit")), "failed", r.stdout)
         self.assertEqual(got.get(("fails", "bad.case")), "failed", r.stdout)
+        self.assertEqual(said["fails", "bad.case"]["reason"], "f.c:7:case:Expected 1 == 2")
+        self.assertEqual(got.get(("keeps", "keeps.case")), "passed", r.stdout)
+        self.assertEqual(got.get(("keeps", "grants-left")), "failed", r.stdout)
+        self.assertNotIn(("good", "grants-left"), got)
         self.assertIn("failed", [s for (p, _), s in got.items() if p == "short"])
         self.assertEqual(got.get(("panics", "p.one")), "passed", r.stdout)
         self.assertEqual(got.get(("panics", "p.two")), "failed", r.stdout)
