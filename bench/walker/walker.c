@@ -41,27 +41,29 @@ static int batch(pte_t *pte, unsigned long addr, unsigned int *nr, void *data)
 }
 #endif
 
-static void walk(unsigned long addr, unsigned int nr, bool batched)
+static int walk(unsigned long addr, unsigned int nr, bool batched)
 {
 	u64 start = ktime_get_ns();
 	unsigned int i;
+	int ret = 0;
 
 	callbacks = 0;
 	for (i = 0; i < REPEAT; i++) {
 		idx = 0;
 #ifdef BATCH
 		if (batched) {
-			apply_to_page_range_batch(current->mm, addr,
-						  nr * PAGE_SIZE, batch, NULL,
-						  NULL);
+			ret |= apply_to_page_range_batch(current->mm, addr,
+							 nr * PAGE_SIZE, batch,
+							 NULL, NULL);
 			continue;
 		}
 #endif
-		apply_to_page_range(current->mm, addr, nr * PAGE_SIZE, each,
-				    NULL);
+		ret |= apply_to_page_range(current->mm, addr, nr * PAGE_SIZE,
+					   each, NULL);
 	}
 	pr_info("%s %u %llu %lu\n", batched ? "batch" : "each", nr,
 		(ktime_get_ns() - start) / REPEAT, callbacks / REPEAT);
+	return ret || idx != nr ? -EIO : 0;
 }
 
 static int __init walker_init(void)
@@ -69,6 +71,7 @@ static int __init walker_init(void)
 	static const unsigned int counts[] = { 1, 16, 512, MAX };
 	unsigned long addr;
 	unsigned int i, round;
+	int ret = 0;
 
 	addr = vm_mmap(NULL, 0, (MAX + PTRS_PER_PTE) * PAGE_SIZE,
 		       PROT_READ | PROT_WRITE,
@@ -79,13 +82,13 @@ static int __init walker_init(void)
 	mmap_read_lock(current->mm);
 	for (i = 0; i < ARRAY_SIZE(counts); i++) {
 		for (round = 0; round < ROUNDS; round++) {
-			walk(addr, counts[i], false);
+			ret |= walk(addr, counts[i], false);
 			if (IS_ENABLED(BATCH))
-				walk(addr, counts[i], true);
+				ret |= walk(addr, counts[i], true);
 		}
 	}
 	mmap_read_unlock(current->mm);
-	return 0;
+	return ret;
 }
 module_init(walker_init);
 

@@ -8,6 +8,7 @@
  */
 
 #include <kunit/test.h>
+#include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
@@ -38,6 +39,8 @@ struct place {
  * @calls: of callbacks
  * @done: pages that they were given, which are in order
  * @fail_at: page, from @from, at which to fail
+ * @wrong: what was not as it should be; a failed expectation allocates memory,
+ *	which the callbacks can't
  * @ptes: address of the PTE of each page
  */
 struct seen {
@@ -48,7 +51,8 @@ struct seen {
 	unsigned int calls;
 	unsigned int done;
 	unsigned int fail_at;
-	pte_t *ptes[PAGES];
+	const char *wrong;
+	pte_t *ptes[TABLES * MAX_PTRS_PER_PTE];
 };
 
 enum { USER, KERNEL, PLACES };
@@ -113,28 +117,34 @@ static struct seen *seen_start(struct kunit *test, int where, unsigned int from,
 	return seen;
 }
 
+static void check(struct seen *seen, bool right, const char *what)
+{
+	if (!right && !seen->wrong)
+		seen->wrong = what;
+}
+
 static void check_context(struct seen *seen, unsigned long addr)
 {
 	struct mm_struct *mm = seen->place->mm;
 
 	if (IS_ENABLED(CONFIG_ARCH_HAS_LAZY_MMU_MODE))
-		KUNIT_EXPECT_TRUE(seen->test, is_lazy_mmu_mode_active());
+		check(seen, is_lazy_mmu_mode_active(), "not in lazy MMU mode");
 	if (mm != &init_mm)
 		lockdep_assert_held(pte_lockptr(mm, pmd_off(mm, addr)));
+	check(seen, addr == page_addr(seen->place, seen->from + seen->done),
+	      "wrong address");
 }
 
 static int each(pte_t *pte, unsigned long addr, void *data)
 {
 	struct seen *seen = data;
-	unsigned int at = seen->done;
 
 	seen->calls++;
-	KUNIT_EXPECT_EQ(seen->test, addr,
-			page_addr(seen->place, seen->from + at));
-	if (at == seen->fail_at)
+	check_context(seen, addr);
+	if (seen->done == seen->fail_at)
 		return -ENXIO;
-	if (at < seen->nr)
-		seen->ptes[at] = pte;
+	if (seen->done < seen->nr)
+		seen->ptes[seen->done] = pte;
 	seen->done++;
 	return 0;
 }
@@ -146,13 +156,10 @@ static int batch(pte_t *pte, unsigned long addr, unsigned int *nr, void *data)
 
 	seen->calls++;
 	check_context(seen, addr);
-	KUNIT_EXPECT_EQ(seen->test, addr,
-			page_addr(seen->place, seen->from + at));
-	KUNIT_EXPECT_GT(seen->test, *nr, 0);
-	KUNIT_EXPECT_LE(seen->test, at + *nr, seen->nr);
-	/* All in one page table. */
-	KUNIT_EXPECT_EQ(seen->test, addr >> PMD_SHIFT,
-			(addr + (*nr - 1) * PAGE_SIZE) >> PMD_SHIFT);
+	check(seen, *nr && at + *nr <= seen->nr, "wrong number of PTEs");
+	check(seen, addr >> PMD_SHIFT ==
+	      (addr + (*nr - 1) * PAGE_SIZE) >> PMD_SHIFT,
+	      "more than one page table");
 	for (i = 0; i < *nr && at + i < seen->nr; i++) {
 		if (at + i == seen->fail_at) {
 			*nr = i;
@@ -173,6 +180,7 @@ static int walk_each(struct seen *seen)
 	ret = apply_to_page_range(mm, page_addr(seen->place, seen->from),
 				  seen->nr * PAGE_SIZE, each, seen);
 	mmap_write_unlock(mm);
+	KUNIT_EXPECT_STREQ(seen->test, seen->wrong ?: "", "");
 	return ret;
 }
 
@@ -187,41 +195,75 @@ static int walk_batch(struct seen *seen, unsigned int *stop)
 					seen->nr * PAGE_SIZE, batch, seen,
 					&addr);
 	mmap_write_unlock(mm);
+	KUNIT_EXPECT_STREQ(seen->test, seen->wrong ?: "", "");
 	KUNIT_EXPECT_TRUE(seen->test, PAGE_ALIGNED(addr));
 	*stop = (addr - page_addr(seen->place, seen->from)) / PAGE_SIZE;
 	return ret;
 }
 
+/* The batch variant for what exists, up to page @end. */
+static int walk_existing(struct seen *seen, unsigned int end,
+			 unsigned int *stop)
+{
+	unsigned long start = page_addr(seen->place, seen->from), addr = 1;
+	struct mm_struct *mm = seen->place->mm;
+	int ret;
+
+	mmap_write_lock(mm);
+	ret = apply_to_existing_page_range_batch(mm, start,
+						 page_addr(seen->place, end) -
+						 start, batch, seen, &addr);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_STREQ(seen->test, seen->wrong ?: "", "");
+	*stop = (addr - start) / PAGE_SIZE;
+	return ret;
+}
+
 /**
- * struct span - a range to walk
- * @from: first page
- * @nr: number of pages
- * @tables: number of page tables that they are in
+ * struct span - a range to walk: page tables and pages
+ * @from_tables: page tables before it
+ * @from: and pages
+ * @nr_tables: page tables' worth of it
+ * @nr: and pages, may be negative
+ * @tables: page tables that it is in
  */
 struct span {
-	unsigned int from;
-	unsigned int nr;
+	unsigned int from_tables;
+	int from;
+	unsigned int nr_tables;
+	int nr;
 	unsigned int tables;
 };
 
 static const struct span ranges[] = {
-	{ 0, 1, 1 },
-	{ 0, PTRS_PER_PTE - 1, 1 },
-	{ 0, PTRS_PER_PTE, 1 },
-	{ 0, PTRS_PER_PTE + 1, 2 },
-	{ 0, PAGES, TABLES },
-	{ 1, 1, 1 },
-	{ 1, PTRS_PER_PTE - 1, 1 },
-	{ 1, PTRS_PER_PTE, 2 },
-	{ 7, 2 * PTRS_PER_PTE, 3 },
-	{ PTRS_PER_PTE - 1, 1, 1 },
-	{ PTRS_PER_PTE - 1, 2, 2 },
-	{ PTRS_PER_PTE - 1, PTRS_PER_PTE + 2, 3 },
+	{ 0, 0, 0, 1, 1 },
+	{ 0, 0, 1, -1, 1 },
+	{ 0, 0, 1, 0, 1 },
+	{ 0, 0, 1, 1, 2 },
+	{ 0, 0, TABLES, 0, TABLES },
+	{ 0, 1, 0, 1, 1 },
+	{ 0, 1, 1, -1, 1 },
+	{ 0, 1, 1, 0, 2 },
+	{ 0, 7, 2, 0, 3 },
+	{ 1, -1, 0, 1, 1 },
+	{ 1, -1, 0, 2, 2 },
+	{ 1, -1, 1, 2, 3 },
 };
+
+static unsigned int span_from(const struct span *r)
+{
+	return r->from_tables * PTRS_PER_PTE + r->from;
+}
+
+static unsigned int span_nr(const struct span *r)
+{
+	return r->nr_tables * PTRS_PER_PTE + r->nr;
+}
 
 static void range_desc(const struct span *r, char *desc)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u+%u", r->from, r->nr);
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u+%u", span_from(r),
+		 span_nr(r));
 }
 
 KUNIT_ARRAY_PARAM(range, ranges, range_desc);
@@ -230,43 +272,60 @@ KUNIT_ARRAY_PARAM(range, ranges, range_desc);
 static void range_covered(struct kunit *test)
 {
 	const struct span *r = test->param_value;
+	unsigned int from = span_from(r), nr = span_nr(r);
 	struct seen *one, *many;
 	unsigned int stop, where;
 
 	for (where = 0; where < PLACES; where++) {
-		one = seen_start(test, where, r->from, r->nr);
-		many = seen_start(test, where, r->from, r->nr);
+		one = seen_start(test, where, from, nr);
+		many = seen_start(test, where, from, nr);
 
 		KUNIT_EXPECT_EQ(test, 0, walk_batch(many, &stop));
-		KUNIT_EXPECT_EQ(test, r->nr, stop);
-		KUNIT_EXPECT_EQ(test, r->nr, many->done);
+		KUNIT_EXPECT_EQ(test, nr, stop);
+		KUNIT_EXPECT_EQ(test, nr, many->done);
 		KUNIT_EXPECT_EQ(test, r->tables, many->calls);
 
 		KUNIT_EXPECT_EQ(test, 0, walk_each(one));
-		KUNIT_EXPECT_EQ(test, r->nr, one->done);
-		KUNIT_EXPECT_EQ(test, r->nr, one->calls);
+		KUNIT_EXPECT_EQ(test, nr, one->done);
+		KUNIT_EXPECT_EQ(test, nr, one->calls);
 
 		/* They are mapped for the time of the call. */
 		if (!IS_ENABLED(CONFIG_HIGHPTE))
 			KUNIT_EXPECT_MEMEQ(test, one->ptes, many->ptes,
-					   r->nr * sizeof(*one->ptes));
+					   nr * sizeof(*one->ptes));
 		kunit_kfree(test, many);
 		kunit_kfree(test, one);
 	}
 }
 
-/* A range of nothing is a mistake of the caller's. */
-static void range_empty(struct kunit *test)
+/* A range of nothing, or of parts of pages, is a mistake of the caller's. */
+static void range_refused(struct kunit *test)
 {
+	struct place *place;
 	unsigned int stop, where;
 	struct seen *seen;
+	int ret;
 
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "warnings are not counted without CONFIG_BUG");
 	for (where = 0; where < PLACES; where++) {
 		seen = seen_start(test, where, 1, 0);
+		place = seen->place;
 		kunit_warning_suppress(test) {
 			KUNIT_EXPECT_EQ(test, -EINVAL, walk_batch(seen, &stop));
 			KUNIT_EXPECT_EQ(test, -EINVAL, walk_each(seen));
-			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+			ret = apply_to_page_range_batch(place->mm,
+							place->start + 8,
+							PAGE_SIZE, batch, seen,
+							NULL);
+			KUNIT_EXPECT_EQ(test, -EINVAL, ret);
+			ret = apply_to_existing_page_range_batch(place->mm,
+								 place->start,
+								 PAGE_SIZE + 8,
+								 batch, seen,
+								 NULL);
+			KUNIT_EXPECT_EQ(test, -EINVAL, ret);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 4);
 		}
 		KUNIT_EXPECT_EQ(test, 0, stop);
 		KUNIT_EXPECT_EQ(test, 0, seen->calls);
@@ -291,6 +350,14 @@ static void range_error(struct kunit *test)
 
 			seen->done = 0;
 			KUNIT_EXPECT_EQ(test, -ENXIO, walk_each(seen));
+			KUNIT_EXPECT_EQ(test, at, seen->done);
+
+			/* Now that the page tables are there. */
+			seen->done = 0;
+			KUNIT_EXPECT_EQ(test, -ENXIO,
+					walk_existing(seen, seen->from + nr,
+						      &stop));
+			KUNIT_EXPECT_EQ(test, at, stop);
 			KUNIT_EXPECT_EQ(test, at, seen->done);
 		}
 	}
@@ -398,9 +465,10 @@ static void range_kernel_mapping(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	text = page_address(page);
 	strscpy(text, "mapped", PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, 0,
+	KUNIT_ASSERT_EQ(test, 0,
 			apply_to_page_range_batch(&init_mm, addr, 4 * PAGE_SIZE,
 						  set_batch, page, NULL));
+	flush_cache_vmap(addr, addr + 4 * PAGE_SIZE);
 	KUNIT_EXPECT_STREQ(test, text, (char *)addr);
 	KUNIT_EXPECT_STREQ(test, text, (char *)(addr + 3 * PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, 0,
@@ -409,6 +477,7 @@ static void range_kernel_mapping(struct kunit *test)
 						     PAGES * PAGE_SIZE,
 						     count_each, &count));
 	KUNIT_EXPECT_EQ(test, 4, count);
+	flush_cache_vunmap(addr, addr + 4 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 0,
 			apply_to_existing_page_range_batch(&init_mm, addr,
 							   4 * PAGE_SIZE,
@@ -418,22 +487,53 @@ static void range_kernel_mapping(struct kunit *test)
 	__free_page(page);
 }
 
-/* A huge entry is refused, by all of them, and stays. */
+/* A huge entry is refused, by all of them, where it begins, and stays. */
 static void range_huge(struct kunit *test)
 {
-	unsigned int count = 0;
+	struct vm_struct *area;
 	unsigned long addr, stop;
-	void *mem;
+	unsigned int count = 0;
+	struct page *page;
+	pmd_t *pmd;
 
-	mem = vmalloc_huge(PMD_SIZE, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, mem);
-	addr = (unsigned long)mem;
-	if (!IS_ALIGNED(addr, PMD_SIZE) || !pmd_leaf(*pmd_off_k(addr))) {
-		vfree(mem);
+	if (!IS_ENABLED(CONFIG_BUG))
+		kunit_skip(test, "warnings are not counted without CONFIG_BUG");
+	page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, PMD_SHIFT - PAGE_SHIFT);
+	if (!page)
+		kunit_skip(test, "no memory for a huge entry");
+	/* Room for an ordinary page table, and for a huge entry behind it. */
+	area = __get_vm_area_caller(3 * PMD_SIZE, VM_IOREMAP, VMALLOC_START,
+				    VMALLOC_END, __builtin_return_address(0));
+	KUNIT_ASSERT_NOT_NULL(test, area);
+	addr = ALIGN((unsigned long)area->addr, PMD_SIZE) + PMD_SIZE;
+	KUNIT_ASSERT_EQ(test, 0, vmap_page_range(addr, addr + PMD_SIZE,
+						 page_to_phys(page),
+						 PAGE_KERNEL));
+	pmd = pmd_off_k(addr);
+	if (!pmd_leaf(*pmd)) {
+		free_vm_area(area);
+		__free_pages(page, PMD_SHIFT - PAGE_SHIFT);
 		kunit_skip(test, "no huge entries here");
 	}
-	addr += 3 * PAGE_SIZE;
 	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				apply_to_page_range_batch(&init_mm,
+							  addr - PAGE_SIZE,
+							  3 * PAGE_SIZE,
+							  count_batch, &count,
+							  &stop));
+		KUNIT_EXPECT_EQ(test, stop, addr);
+		KUNIT_EXPECT_EQ(test, count, TABLE + 1);
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				apply_to_existing_page_range_batch(&init_mm,
+								   addr - PAGE_SIZE,
+								   3 * PAGE_SIZE,
+								   count_batch,
+								   &count,
+								   &stop));
+		KUNIT_EXPECT_EQ(test, stop, addr);
+		KUNIT_EXPECT_EQ(test, count, 2 * (TABLE + 1));
+		count = 0;
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				apply_to_page_range(&init_mm, addr, PAGE_SIZE,
 						    count_each, &count));
@@ -442,29 +542,16 @@ static void range_huge(struct kunit *test)
 							     PAGE_SIZE,
 							     count_each,
 							     &count));
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				apply_to_page_range_batch(&init_mm, addr,
-							  PAGE_SIZE,
-							  count_batch, &count,
-							  &stop));
-		KUNIT_EXPECT_EQ(test, stop, addr);
-		KUNIT_EXPECT_EQ(test, -EINVAL,
-				apply_to_existing_page_range_batch(&init_mm,
-								   addr,
-								   PAGE_SIZE,
-								   count_batch,
-								   &count,
-								   &stop));
-		KUNIT_EXPECT_EQ(test, stop, addr);
 	}
 	KUNIT_EXPECT_EQ(test, 0, count);
-	KUNIT_EXPECT_TRUE(test, pmd_leaf(*pmd_off_k(addr)));
-	vfree(mem);
+	KUNIT_EXPECT_TRUE(test, pmd_leaf(*pmd));
+	free_vm_area(area);
+	__free_pages(page, PMD_SHIFT - PAGE_SHIFT);
 }
 
 static struct kunit_case range_cases[] = {
 	KUNIT_CASE_PARAM(range_covered, range_gen_params),
-	KUNIT_CASE(range_empty),
+	KUNIT_CASE(range_refused),
 	KUNIT_CASE(range_error),
 	KUNIT_CASE(range_holes),
 	KUNIT_CASE(range_kernel_mapping),

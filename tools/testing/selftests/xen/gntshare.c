@@ -30,6 +30,7 @@
  * @nr: their number
  * @max: what --count said
  * @port: of the event channel, 0 for none; what @dir says of it is spoilt too
+ * @signalled: the latest mapper uses it
  */
 struct share {
 	int fd;
@@ -43,6 +44,7 @@ struct share {
 	unsigned int nr;
 	unsigned int max;
 	uint32_t port;
+	bool signalled;
 };
 
 static int stop;
@@ -120,13 +122,9 @@ static int share_start(struct share *s, bool read_only)
 	if (ret)
 		return ret;
 	s->dir->max = s->max;
-	if (s->evtchn >= 0) {
-		ret = evtchn_bind_unbound(s->evtchn, s->to);
-		if (ret < 0)
-			return ret;
-		s->port = ret;
-		s->dir->port = ret;
-	}
+	ret = s->evtchn < 0 ? -ENODEV : evtchn_bind_unbound(s->evtchn, s->to);
+	s->port = ret < 0 ? 0 : ret;
+	s->dir->port = s->port;
 	s->dir->version = XEN_SHARE_VERSION;
 	s->dir->magic = XEN_SHARE_MAGIC;
 	return 0;
@@ -189,7 +187,10 @@ static int answer(struct share *s, uint64_t *value)
 	}
 }
 
-/* Waits for a signal of the mapper, or for an end; 10 ms if there are none. */
+/*
+ * Waits for a signal of the mapper, or for an end. A mapper that has sent none
+ * yet may have no event channel device.
+ */
 static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 {
 	struct pollfd pfd[] = {
@@ -201,12 +202,15 @@ static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 
 	if (left > 1000)
 		left = 1000;
-	if (!s->port && left > 10)
+	if (!s->signalled && left > 10)
 		left = 10;
 	if (left <= 0 || poll(pfd, 2, left) <= 0)
 		return;
-	if (pfd[0].revents)
-		evtchn_wait(s->evtchn, s->port, 0);
+	if (pfd[0].revents) {
+		s->signalled = !evtchn_wait(s->evtchn, s->port, 0);
+		if (!s->signalled)
+			s->evtchn = -1;
+	}
 	if (pfd[1].revents && read(STDIN_FILENO, buf, sizeof(buf)) <= 0)
 		on_signal(0);
 }
@@ -227,7 +231,7 @@ static void serve(struct share *s, int64_t end, bool until_eof)
 		dir->rsp_status = answer(s, &value);
 		dir->rsp_value = value;
 		__atomic_store_n(&dir->rsp_seq, seq, __ATOMIC_RELEASE);
-		if (s->port)
+		if (s->port && s->evtchn >= 0)
 			evtchn_notify(s->evtchn, s->port);
 	}
 }

@@ -51,8 +51,8 @@ enum xen_share_op {
  * @generation: how often the data pages were replaced, from 0
  * @max: number of data pages at the start, at most XEN_SHARE_MAX
  * @port: event channel for the mapper to bind: each side signals the other when
- *	it has written its @req_seq or @rsp_seq. 0: there is none, and the
- *	sharer looks every 10 ms
+ *	it has written its @req_seq or @rsp_seq. 0: there is none. Until a
+ *	mapper has signalled it, the sharer looks every 10 ms
  * @req_seq: number of the latest request
  * @req_op: enum xen_share_op
  * @req_page: data page, from 0

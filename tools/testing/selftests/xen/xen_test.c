@@ -643,8 +643,8 @@ static int peer_wait(struct xen_peer *p, uint32_t seq, int ms)
 		/* An earlier mapper may have had the signal: look again. */
 		if (p->port < 0)
 			sleep_us(200);
-		else
-			evtchn_wait(p->evtchn, p->port, 100);
+		else if (evtchn_wait(p->evtchn, p->port, 100) == -EIO)
+			p->port = -1;
 	}
 	return 0;
 }
