@@ -40,8 +40,8 @@ check-all:	## the rest, an hour or two: every patch, debug kernel, stress
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@scripts/check --all
 
-bisect:		## build the kernel at every patch, and boot each
-	@scripts/bisect
+bisect:		## build the kernel at every patch, and boot each (FIRST=N: from the Nth)
+	@scripts/bisect $(FIRST)
 
 compare:	## the kselftests on the base and on the series, side by side
 	@mkdir -p build
