@@ -199,6 +199,7 @@ static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 	};
 	int64_t left = end ? end - now_ms() : 1000;
 	char buf[64];
+	int ret;
 
 	if (left > 1000)
 		left = 1000;
@@ -207,8 +208,10 @@ static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 	if (left <= 0 || poll(pfd, 2, left) <= 0)
 		return;
 	if (pfd[0].revents) {
-		s->signalled = !evtchn_wait(s->evtchn, s->port, 0);
-		if (!s->signalled)
+		/* There is something to read, so this does not wait. */
+		ret = evtchn_wait(s->evtchn, s->port, 1000);
+		s->signalled = !ret;
+		if (ret == -EIO)
 			s->evtchn = -1;
 	}
 	if (pfd[1].revents && read(STDIN_FILENO, buf, sizeof(buf)) <= 0)
