@@ -94,7 +94,10 @@ class Status(unittest.TestCase):
         """^C ends QEMU and removes the temporary files."""
         before = set(os.listdir(f"{TOP}/build/tmp"))
         p = subprocess.Popen([os.path.join(TOP, "vm/run"), "--", "sleep", "1000"],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             # a shell's background jobs ignore it
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        self.addCleanup(p.kill)
         time.sleep(5)
         p.send_signal(signal.SIGINT)
         self.assertEqual(p.wait(20), 130)
