@@ -372,6 +372,15 @@ TEST_F(privcmd, resource_bounds)
 		/* Its pages are in use. */
 		EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(0, munmap(self->addr, self->page));
+		/* Each page of the mapping is to have one. */
+		self->addr = reserve(self, 3, 1);
+		ASSERT_NE(MAP_FAILED, self->addr);
+		op.addr = (uintptr_t)self->addr;
+		EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(0, munmap(self->addr, 3 * self->page));
+		return;
 	}
 	EXPECT_EQ(0, munmap(self->addr, self->page));
 }
