@@ -12,16 +12,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <time.h>
-#include <sys/ioctl.h>
+
+#include "xen_privcmd.h"
 
 #define BENCH_MARK	38	/* tmem_op of old */
-
-struct bench_hypercall {
-	uint64_t op;
-	uint64_t arg[5];
-};
-
-#define BENCH_HYPERCALL	_IOC(_IOC_NONE, 'P', 0, sizeof(struct bench_hypercall))
 
 static uint64_t bench_start;
 
@@ -36,11 +30,11 @@ static inline uint64_t bench_now(void)
 static inline void bench_mark(void)
 {
 	static int fd = -1;
-	struct bench_hypercall call = { .op = BENCH_MARK };
+	struct privcmd_hypercall call = { .op = BENCH_MARK };
 
 	if (fd < 0)
 		fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
-	ioctl(fd, BENCH_HYPERCALL, &call);
+	ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call);
 }
 
 static inline void begin(void)

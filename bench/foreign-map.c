@@ -10,34 +10,19 @@
 
 #include "bench.h"
 
-#define DOMID_XEN	0x7ff2
 #define ROUNDS		15
 #define MAX		512
-
-struct mfn_list {
-	unsigned int max_extents;
-	uint64_t *extents;
-	unsigned int nr_extents;
-};
-
-struct mmapbatch_v2 {
-	unsigned int num;
-	uint16_t dom;
-	uint64_t addr;
-	const uint64_t *arr;
-	int *err;
-};
-
-#define MMAPBATCH_V2	_IOC(_IOC_NONE, 'P', 4, sizeof(struct mmapbatch_v2))
 
 int main(void)
 {
 	static const unsigned int counts[] = { 1, 16, 512 };
 	uint64_t extent, frames[MAX];
-	struct mfn_list list = { .max_extents = 1, .extents = &extent };
-	struct bench_hypercall call = {
-		.op = 12,		/* memory_op: machphys_mfn_list */
-		.arg = { 5, (uintptr_t)&list },
+	struct xen_machphys_mfn_list list = {
+		.max_extents = 1, .extent_start = &extent,
+	};
+	struct privcmd_hypercall call = {
+		.op = HYPERVISOR_memory_op,
+		.arg = { XENMEM_machphys_mfn_list, (uintptr_t)&list },
 	};
 	size_t page = sysconf(_SC_PAGESIZE), table = page * page / 8;
 	unsigned int i, nr, round;
@@ -45,7 +30,7 @@ int main(void)
 	uintptr_t addr;
 
 	fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
-	if (fd < 0 || ioctl(fd, BENCH_HYPERCALL, &call)) {
+	if (fd < 0 || ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call)) {
 		perror("foreign-map");
 		return 1;
 	}
@@ -59,7 +44,7 @@ int main(void)
 	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
 		nr = counts[i];
 		for (round = 0; round < ROUNDS; round++) {
-			struct mmapbatch_v2 op = {
+			struct privcmd_mmapbatch_v2 op = {
 				.num = nr, .dom = DOMID_XEN, .addr = addr,
 				.arr = frames, .err = errs,
 			};
@@ -68,7 +53,7 @@ int main(void)
 				 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 				return 1;
 			begin();
-			if (ioctl(fd, MMAPBATCH_V2, &op) || errs[nr - 1])
+			if (ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op) || errs[nr - 1])
 				return 1;
 			end("map", nr);
 			munmap((void *)addr, nr * page);

@@ -18,6 +18,9 @@ mount_all() {
 	ulimit -n 4096
 }
 
+# there ID: whether that domU is; its disk (xvda) is for as long
+there() { [ -e /sys/bus/xen-backend/devices/vbd-"$1"-51712 ]; }
+
 # Lines that start with this mark, and only these, are for the harness.
 say() { printf '\036%s\n' "$*"; }
 
