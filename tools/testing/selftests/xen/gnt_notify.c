@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
@@ -217,6 +218,47 @@ TEST_F(gnt_notify, port_closed)
 	close(other.fd);
 	ASSERT_EQ(0, xen_unmap(&self->m));
 	EXPECT_EQ(0, evtchn_wait(l->fd, l->rx, SOON));
+}
+
+/*
+ * The byte of a page that is mapped read-only, which nobody knew when the
+ * notification was set, is left alone; the event comes.
+ */
+TEST_F(gnt_notify, read_only_later)
+{
+	struct xen_map m = { .nr = 2, .fd = open("/dev/xen/gntdev", O_RDWR) };
+	struct loop *l = &self->loop;
+
+	ASSERT_LE(0, m.fd);
+	ASSERT_EQ(0, gntdev_map(m.fd, self->g.domid, self->g.refs, 2,
+				&m.index));
+	ASSERT_EQ(0, set_notify(&m, l, CLEAR | EVENT));
+	m.addr = mmap(NULL, xen_map_len(&m), PROT_READ, MAP_SHARED, m.fd,
+		      m.index);
+	ASSERT_NE(MAP_FAILED, m.addr);
+	EXPECT_EQ(-EINVAL, set_notify(&m, l, CLEAR));
+	EXPECT_EQ(0, xen_unmap(&m));
+	EXPECT_EQ(0, evtchn_wait(l->fd, l->rx, SOON));
+	EXPECT_EQ(BEFORE, granter_word(&self->g));
+	EXPECT_EQ(0, xen_unmap(&self->m));
+}
+
+/* A page that could not be mapped has no byte to be cleared. */
+TEST_F(gnt_notify, not_mapped)
+{
+	struct xen_map m = { .nr = 2, .fd = open("/dev/xen/gntdev", O_RDWR) };
+	uint32_t refs[2] = { self->g.refs[0], UINT32_MAX };
+	struct loop *l = &self->loop;
+
+	ASSERT_LE(0, m.fd);
+	ASSERT_EQ(0, gntdev_map(m.fd, self->g.domid, refs, 2, &m.index));
+	ASSERT_EQ(0, set_notify(&m, l, CLEAR | EVENT));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, xen_map_len(&m), RW, MAP_SHARED, m.fd,
+				   m.index));
+	EXPECT_EQ(0, gntdev_unmap(m.fd, m.index, 2));
+	EXPECT_EQ(0, evtchn_wait(l->fd, l->rx, SOON));
+	close(m.fd);
+	EXPECT_EQ(0, xen_unmap(&self->m));
 }
 
 /* Unknown actions and ports are EINVAL, an unknown offset ENOENT. */

@@ -320,7 +320,13 @@ TEST_F(privcmd, resource_bounds)
 	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 	EXPECT_EQ(EINVAL, errno);
 
+	/* One that Xen does not have leaves the mapping as it was. */
 	op.num = 1;
+	op.idx = 1 << 20;
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
+	EXPECT_EQ(EINVAL, errno);
+
+	op.idx = 0;
 	EXPECT_EQ(0, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 	if (xen_guest_type() != XEN_GUEST_PV) {
 		/* Its pages are in use. */
