@@ -127,8 +127,9 @@ static void check_context(struct seen *seen, unsigned long addr)
 {
 	struct mm_struct *mm = seen->place->mm;
 
-	if (IS_ENABLED(CONFIG_ARCH_HAS_LAZY_MMU_MODE))
-		check(seen, is_lazy_mmu_mode_active(), "not in lazy MMU mode");
+#ifdef CONFIG_ARCH_HAS_LAZY_MMU_MODE
+	check(seen, is_lazy_mmu_mode_active(), "not in lazy MMU mode");
+#endif
 	if (mm != &init_mm)
 		lockdep_assert_held(pte_lockptr(mm, pmd_off(mm, addr)));
 	check(seen, addr == page_addr(seen->place, seen->from + seen->done),
