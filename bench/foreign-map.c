@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What it costs to map frames of others through privcmd: those of Xen's table of
- * machine addresses, which any PV dom0 may map.
+ * What it costs to map frames of others through privcmd, and to unmap them: those
+ * of Xen's table of machine addresses, which any dom0 may map.
+ *
+ *	foreign-map			1, 16 and 512 frames
+ *	foreign-map large		1000 and 16384 as well
+ *	foreign-map large few		16 frames a hypercall, as if there were
+ *					no memory for more
  */
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
 
 #include "bench.h"
+#include "xen_test.h"
 
 #define ROUNDS		15
-#define MAX		512
+#define EXTENT		512	/* frames of the table that follow each other */
+#define MAX		16384
 
-int main(void)
+int main(int argc, char **argv)
 {
-	static const unsigned int counts[] = { 1, 16, 512 };
-	uint64_t extent, frames[MAX];
+	static const unsigned int counts[] = { 1, 16, 512, 1000, MAX };
+	static uint64_t frames[MAX];
+	static int errs[MAX];
+	bool large = argc > 1 && !strcmp(argv[1], "large");
+	bool few = argc > 2 && !strcmp(argv[2], "few");
+	uint64_t extent;
 	struct xen_machphys_mfn_list list = {
 		.max_extents = 1, .extent_start = &extent,
 	};
@@ -26,8 +38,9 @@ int main(void)
 	};
 	size_t page = sysconf(_SC_PAGESIZE), table = page * page / 8;
 	unsigned int i, nr, round;
-	int fd, errs[MAX];
 	uintptr_t addr;
+	size_t size;
+	int fd;
 
 	fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
 	if (fd < 0 || ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call)) {
@@ -35,13 +48,18 @@ int main(void)
 		return 1;
 	}
 	for (i = 0; i < MAX; i++)
-		frames[i] = extent + i;
+		frames[i] = extent + i % EXTENT;
+	if (few && xen_fail("alloc_batch", "0", "-1")) {
+		fprintf(stderr, "foreign-map: no CONFIG_FAIL_FUNCTION\n");
+		return 1;
+	}
 	/* From the start of a page table. */
-	addr = (uintptr_t)mmap(NULL, 2 * table, PROT_NONE,
+	size = MAX * page + table;
+	addr = (uintptr_t)mmap(NULL, size, PROT_NONE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	addr = (addr + table - 1) / table * table;
 
-	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+	for (i = 0; i < (large ? 5 : 3); i++) {
 		nr = counts[i];
 		for (round = 0; round < ROUNDS; round++) {
 			struct privcmd_mmapbatch_v2 op = {
@@ -56,8 +74,12 @@ int main(void)
 			if (ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op) || errs[nr - 1])
 				return 1;
 			end("map", nr);
+			begin();
 			munmap((void *)addr, nr * page);
+			end("unmap", nr);
 		}
 	}
+	if (few)
+		xen_fail_end("alloc_batch");
 	return 0;
 }

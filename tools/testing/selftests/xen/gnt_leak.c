@@ -7,7 +7,6 @@
  * Where this fails the kernel is not fit for other tests, so it is the last.
  */
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,38 +19,16 @@
 #define RW	(PROT_READ | PROT_WRITE)
 #define NR	3
 
-#define FAIL	"/sys/kernel/debug/fail_function/"
-#define ERRNO	"0xffffffffffffffea"	/* -EINVAL */
-
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-	int ret = -1;
-
-	if (fd >= 0) {
-		ret = write(fd, text, strlen(text)) == strlen(text) ? 0 : -1;
-		close(fd);
-	}
-	return ret;
-}
-
 /* Lets a function of gntdev fail the next @times times. */
 static int fail_next(const char *function, const char *times)
 {
-	char path[96];
-
-	snprintf(path, sizeof(path), FAIL "%s/retval", function);
-	return put(FAIL "inject", function) || put(path, ERRNO) ||
-	       put(FAIL "verbose", "0") || put(FAIL "interval", "1") ||
-	       put(FAIL "probability", "100") || put(FAIL "times", times) ?
-	       -1 : 0;
+	return xen_fail(function, "0xffffffffffffffea" /* -EINVAL */, times);
 }
 
 static void fail_none(void)
 {
-	put(FAIL "times", "0");
-	put(FAIL "inject", "!unmap_status");
-	put(FAIL "inject", "!unmap_user_ops");
+	xen_fail_end("unmap_status");
+	xen_fail_end("unmap_user_ops");
 }
 
 /**
@@ -87,9 +64,10 @@ FIXTURE_SETUP(gnt_leak)
 		SKIP(return, "%s", g->why);
 	ASSERT_EQ(0, ret)
 		TH_LOG("%s", g->why);
-	if (access(FAIL "inject", W_OK))
-		SKIP(return, "no " FAIL " (CONFIG_FAIL_FUNCTION)");
-	if (fail_next("unmap_status", "0"))
+	ret = fail_next("unmap_status", "0");
+	if (ret == -ENOENT)
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	if (ret)
 		SKIP(return, "gntdev takes no injected errors");
 	fail_none();
 	ASSERT_EQ(0, xen_param_get("xen_gntdev", "leaked", &self->leaked));

@@ -6,16 +6,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 #include "xen_privcmd.h"
+#include "xen_share.h"
 #include "xen_test.h"
 
-#define MAX	600			/* frames */
+#define MAX	1000			/* frames */
 #define EXTENT	512			/* frames of an extent of the table */
 #define NOBODY	0x10000000000ULL	/* a frame that is nowhere */
 #if defined(__aarch64__)
@@ -184,6 +187,174 @@ TEST_F(privcmd, sizes)
 			EXPECT_EQ(0, munmap(self->addr, nr * self->page));
 		}
 	}
+}
+
+/* The function that allocates what a hypercall for many frames takes. */
+static const char *alloc_function(void)
+{
+	return xen_guest_type() == XEN_GUEST_PV ? "alloc_mmu_updates" :
+						  "alloc_batch";
+}
+
+/* Without memory for large batches all is mapped, too, in small ones. */
+TEST_F(privcmd, no_memory)
+{
+	const unsigned int nr = 100;
+	unsigned int k;
+	int ret;
+
+	ret = xen_fail(alloc_function(), "0", "-1");
+	if (ret == -ENOENT)
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	if (ret)
+		SKIP(return, "this kernel allocates nothing here");
+	self->addr = reserve(self, nr, 30);
+	EXPECT_NE(MAP_FAILED, self->addr);
+	self->frames[50] = NOBODY;
+	EXPECT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
+	xen_fail_end(alloc_function());
+	for (k = 0; k < nr; k++) {
+		EXPECT_EQ(k == 50, self->errs[k] != 0);
+		if (k != 50)
+			EXPECT_TRUE(shows(self, self->addr + k * self->page,
+					  self->frames[k]));
+	}
+	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+}
+
+/*
+ * The frames behind the peer's grants show what the peer has written there, all
+ * of them in one call. Their numbers are in its grant table: an entry has 8
+ * bytes or 16, and the frame in the second half.
+ */
+TEST_F(privcmd, peer_wrote)
+{
+	struct privcmd_mmap_resource op = {
+		.type = XENMEM_resource_grant_table,
+	};
+	unsigned int size, k, wrong = 0;
+	static struct granter g;
+	uint32_t last = 0;
+	int ret;
+
+	ret = granter_open(&g, GRANTER_PEER, MAX, 0);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", g.why);
+	ASSERT_EQ(0, ret)
+		TH_LOG("%s", g.why);
+	for (k = 0; k < MAX; k++)
+		last = last > g.refs[k] ? last : g.refs[k];
+	op.dom = g.domid;
+	for (size = 16; size >= 8; size /= 2) {
+		op.num = last * size / XEN_PAGE_SIZE + 1;
+		self->addr = reserve(self, op.num, 1);
+		ASSERT_NE(MAP_FAILED, self->addr);
+		op.addr = (uintptr_t)self->addr;
+		ret = ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op);
+		for (k = 0; !ret && k < MAX; k++) {
+			uint16_t *entry = self->addr + g.refs[k] * size;
+
+			if ((entry[0] & GTF_type_mask) != GTF_permit_access ||
+			    entry[1] != xen_own_domid())
+				break;
+			if (size == 16)
+				self->frames[k] = *(uint64_t *)(entry + 4);
+			else
+				self->frames[k] = *(uint32_t *)(entry + 2);
+		}
+		EXPECT_EQ(0, munmap(self->addr, op.num * self->page));
+		if (!ret && k == MAX)
+			break;
+	}
+	ASSERT_LE(8, size);
+
+	self->domid = g.domid;
+	self->addr = reserve(self, MAX, 300);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	EXPECT_EQ(0, batch(self, self->addr, MAX, self->frames, self->errs));
+	for (k = 0; k < MAX; k++) {
+		const uint64_t *words = self->addr + k * self->page;
+		const unsigned int end = XEN_PAGE_SIZE / sizeof(*words) - 1;
+
+		ASSERT_EQ(0, self->errs[k]);
+		wrong += words[0] != xen_share_pattern(k, 0) ||
+			 words[end] != xen_share_pattern(k, end);
+	}
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, munmap(self->addr, MAX * self->page));
+	EXPECT_EQ(0, granter_returned(&g));
+	granter_close(&g);
+}
+
+/* Frames that Xen does not unmap: their pages are lost, and counted. */
+TEST_F(privcmd, unmap_refused)
+{
+	const unsigned int nr = 40, kept = 3;
+	unsigned int before, after, k;
+	int ret;
+
+	if (xen_guest_type() == XEN_GUEST_PV)
+		SKIP(return, "a PV domain unmaps by its PTEs");
+	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &before))
+		TH_LOG("nobody counts what is not unmapped");
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
+
+	ret = xen_fail("remove_status", "0xffffffffffffffea", "3");
+	if (ret == -ENOENT)
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	xen_fail_end("remove_status");
+	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &after));
+	EXPECT_EQ(kept, after - before);
+
+	/* They are not used for anything else, the others are. */
+	for (k = 0; k < 5; k++) {
+		self->addr = reserve(self, nr, 10);
+		ASSERT_NE(MAP_FAILED, self->addr);
+		EXPECT_EQ(0, batch(self, self->addr, nr, self->frames,
+				   self->errs));
+		EXPECT_TRUE(shows(self, self->addr, self->frames[0]));
+		EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	}
+	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &after));
+	EXPECT_EQ(kept, after - before);
+}
+
+/* A process that is killed leaves nothing mapped, and loses no page. */
+TEST_F(privcmd, killed)
+{
+	unsigned int before = 0, after = 0, round;
+	int status, pipes[2];
+	pid_t pid;
+	char byte;
+
+	xen_param_get("xen", "foreign_pages_lost", &before);
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, pipe(pipes));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			self->frames[7] = NOBODY;
+			self->addr = reserve(self, MAX, 7);
+			if (self->addr != MAP_FAILED &&
+			    !batch(self, self->addr, MAX, self->frames,
+				   self->errs) &&
+			    write(pipes[1], "", 1) == 1)
+				pause();
+			_exit(1);
+		}
+		close(pipes[1]);
+		EXPECT_EQ(1, read(pipes[0], &byte, 1));
+		close(pipes[0]);
+		kill(pid, SIGKILL);
+		EXPECT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+	}
+	xen_param_get("xen", "foreign_pages_lost", &after);
+	EXPECT_EQ(before, after);
 }
 
 /* Frames that can't be mapped: so it is said of each, and of no other. */

@@ -260,6 +260,44 @@ int xen_kmsg_reports(int fd)
 	return count;
 }
 
+#define FAIL	"/sys/kernel/debug/fail_function/"
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		ret = -EINVAL;
+	close(fd);
+	return ret;
+}
+
+int xen_fail(const char *function, const char *retval, const char *times)
+{
+	char path[96];
+	int ret;
+
+	snprintf(path, sizeof(path), FAIL "%s/retval", function);
+	ret = put(FAIL "inject", function);
+	if (!ret && (put(path, retval) || put(FAIL "verbose", "0") ||
+		     put(FAIL "interval", "1") ||
+		     put(FAIL "probability", "100") ||
+		     put(FAIL "times", times)))
+		ret = -EINVAL;
+	return ret;
+}
+
+void xen_fail_end(const char *function)
+{
+	char text[96];
+
+	put(FAIL "times", "0");
+	snprintf(text, sizeof(text), "!%s", function);
+	put(FAIL "inject", text);
+}
+
 size_t xen_free_memory(void)
 {
 	return sysconf(_SC_AVPHYS_PAGES) * xen_page_size();

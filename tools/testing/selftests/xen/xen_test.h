@@ -74,6 +74,14 @@ int xen_kmsg_reports(int fd);
 size_t xen_free_memory(void);
 
 /*
+ * Lets @function of the kernel return @retval, a number, the next @times times
+ * ("-1": from now on). -ENOENT without CONFIG_FAIL_FUNCTION, another error if
+ * the function can't be made to fail.
+ */
+int xen_fail(const char *function, const char *retval, const char *times);
+void xen_fail_end(const char *function);
+
+/*
  * Lets gntalloc give out at least @limit pages; its default is 1024 for the
  * whole system. The old limit is restored when the calling process exits or
  * is ended by SIGINT, SIGTERM or SIGHUP.
