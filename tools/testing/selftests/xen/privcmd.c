@@ -323,6 +323,35 @@ TEST_F(privcmd, unmap_refused)
 	EXPECT_EQ(kept, after - before);
 }
 
+/* Where the mapping is moved the frames are, until it is given up there. */
+TEST_F(privcmd, moved)
+{
+	const unsigned int nr = 20;
+	void *to, *other;
+	unsigned int k;
+
+	if (xen_guest_type() == XEN_GUEST_PV)
+		SKIP(return, "Xen lets no PTE of another domain's frame be copied");
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
+	to = reserve(self, nr, 3);
+	ASSERT_NE(MAP_FAILED, to);
+	ASSERT_EQ(to, mremap(self->addr, nr * self->page, nr * self->page,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	/* What would be reused if it were freed. */
+	other = reserve(self, nr, 5);
+	ASSERT_NE(MAP_FAILED, other);
+	ASSERT_EQ(0, batch(self, other, nr, self->frames + nr, self->errs));
+	for (k = 0; k < nr; k++)
+		EXPECT_TRUE(shows(self, to + k * self->page, self->frames[k]));
+	EXPECT_EQ(0, munmap(to, nr * self->page));
+	for (k = 0; k < nr; k++)
+		EXPECT_TRUE(shows(self, other + k * self->page,
+				  self->frames[nr + k]));
+	EXPECT_EQ(0, munmap(other, nr * self->page));
+}
+
 /* A process that is killed leaves nothing mapped, and loses no page. */
 TEST_F(privcmd, killed)
 {
