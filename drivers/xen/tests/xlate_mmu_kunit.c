@@ -50,7 +50,8 @@ struct remap_test {
 	const char *wrong;
 };
 
-static int fake_add_to_physmap_range(struct xen_add_to_physmap_range *xatp)
+static int fake_add_to_physmap_range(struct xen_add_to_physmap_range *xatp,
+				     xen_pfn_t *gfn, xen_pfn_t *gpfns, int *errs)
 {
 	struct remap_test *t = kunit_get_current_test()->priv;
 	unsigned int i;
@@ -66,14 +67,14 @@ static int fake_add_to_physmap_range(struct xen_add_to_physmap_range *xatp)
 	for (i = 0; i < xatp->size; i++, t->frames++) {
 		struct page *page = t->pages[t->frames / XEN_PFN_PER_PAGE];
 
-		if (xatp->idxs[i] != FIRST_GFN + t->frames)
+		if (gfn[i] != FIRST_GFN + t->frames)
 			t->wrong = "frame";
-		if (xatp->gpfns[i] != pfn_to_gfn(page_to_xen_pfn(page) +
+		if (gpfns[i] != pfn_to_gfn(page_to_xen_pfn(page) +
 						 t->frames % XEN_PFN_PER_PAGE))
 			t->wrong = "place of a frame";
 		if (t->refuse)
 			continue;
-		xatp->errs[i] = test_bit(t->frames, t->fail) ? -EFAULT : 0;
+		errs[i] = test_bit(t->frames, t->fail) ? -EFAULT : 0;
 	}
 	return t->refuse;
 }
@@ -110,7 +111,8 @@ static int count_pte(pte_t *pte, unsigned long addr, void *data)
 	pte_t ptent = ptep_get(pte);
 	struct page *page = t->pages[(addr - t->start) >> PAGE_SHIFT];
 
-	if (pte_pfn(ptent) != page_to_pfn(page) || !pte_special(ptent))
+	if (pte_pfn(ptent) != page_to_pfn(page) ||
+	    (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && !pte_special(ptent)))
 		t->wrong = "PTE";
 	t->ptes++;
 	return 0;

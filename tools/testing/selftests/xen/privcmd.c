@@ -352,6 +352,36 @@ TEST_F(privcmd, moved)
 	EXPECT_EQ(0, munmap(other, nr * self->page));
 }
 
+/* A mapping that is mapped in parts, after there was no page table for it. */
+TEST_F(privcmd, parts)
+{
+	const unsigned int nr = 20, half = nr / 2;
+	unsigned int k;
+	int ret;
+
+	if (xen_guest_type() == XEN_GUEST_PV)
+		SKIP(return, "there are no pages behind a PV domain's PTEs");
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ret = xen_fail("fill_in_ptes", "0xfffffffffffffff4" /* -ENOMEM */, "1");
+	if (ret == -ENOENT)
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	if (ret)
+		SKIP(return, "this kernel takes no injected errors here");
+	batch(self, self->addr, nr, self->frames, self->errs);
+	xen_fail_end("fill_in_ptes");
+	for (k = 0; k < nr; k++)
+		EXPECT_EQ(-ENOMEM, self->errs[k]);
+	/* The second part first. */
+	EXPECT_EQ(0, batch(self, self->addr + half * self->page, half,
+			   self->frames + half, self->errs));
+	EXPECT_EQ(0, batch(self, self->addr, half, self->frames, self->errs));
+	for (k = 0; k < nr; k++)
+		EXPECT_TRUE(shows(self, self->addr + k * self->page,
+				  self->frames[k]));
+	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+}
+
 /* A process that is killed leaves nothing mapped, and loses no page. */
 TEST_F(privcmd, killed)
 {
