@@ -48,3 +48,26 @@ int xen_for_each_gfn(struct page **pages, unsigned int nr_gfn,
 	return 0;
 }
 EXPORT_SYMBOL_GPL(xen_for_each_gfn);
+
+static int add_gfn(unsigned long gfn, void *data)
+{
+	xen_pfn_t **next = data;
+
+	*(*next)++ = gfn;
+	return 0;
+}
+
+/**
+ * xen_pages_to_gfns - list the Xen frames of an array of pages
+ * @pages: the pages, as for xen_for_each_gfn()
+ * @nr_gfn: number of Xen frames
+ * @gfns: where to put the gfn of each, in order
+ *
+ * Takes no locks and does not sleep.
+ */
+void xen_pages_to_gfns(struct page **pages, unsigned int nr_gfn,
+		       xen_pfn_t *gfns)
+{
+	xen_for_each_gfn(pages, nr_gfn, add_gfn, &gfns);
+}
+EXPORT_SYMBOL_GPL(xen_pages_to_gfns);

@@ -64,6 +64,22 @@ static void gfn_every_count(struct kunit *test)
 	}
 }
 
+/* The same as a list, and nothing is written behind it. */
+static void gfn_list(struct kunit *test)
+{
+	struct gfn_test *t = test->priv;
+	xen_pfn_t gfns[NR_GFNS + 1];
+	unsigned int nr, i;
+
+	for (nr = 0; nr <= NR_GFNS; nr++) {
+		gfns[nr] = 0;
+		xen_pages_to_gfns(t->pages, nr, gfns);
+		for (i = 0; i < nr; i++)
+			KUNIT_EXPECT_EQ(test, gfns[i], t->expected[i]);
+		KUNIT_EXPECT_EQ(test, gfns[nr], 0);
+	}
+}
+
 /* A partial last page: its remaining frames are left out. */
 static void gfn_partial_page(struct kunit *test)
 {
@@ -139,6 +155,7 @@ static void gfn_test_exit(struct kunit *test)
 static struct kunit_case gfn_test_cases[] = {
 	KUNIT_CASE(gfn_none),
 	KUNIT_CASE(gfn_every_count),
+	KUNIT_CASE(gfn_list),
 	KUNIT_CASE(gfn_partial_page),
 	KUNIT_CASE(gfn_stop),
 	{}

@@ -70,7 +70,7 @@ static int fake_add_to_physmap_range(struct xen_add_to_physmap_range *xatp,
 		if (gfn[i] != FIRST_GFN + t->frames)
 			t->wrong = "frame";
 		if (gpfns[i] != pfn_to_gfn(page_to_xen_pfn(page) +
-						 t->frames % XEN_PFN_PER_PAGE))
+					   t->frames % XEN_PFN_PER_PAGE))
 			t->wrong = "place of a frame";
 		if (t->refuse)
 			continue;
