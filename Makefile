@@ -20,40 +20,42 @@ help:		## this list
 	@echo 'KERNEL=PATH     a git tree or source tarball in place of the fetched base'
 	@echo 'SOB="N <mail>"  signs off what make mbox writes'
 	@echo 'ARGS="--only gnt_busy"  what make compare runs (vm/compare --help)'
+	@echo 'ARCH=arm64-64k  arm64 with 64 KB pages (arm64: 4 KB), for make run, kernel, bisect, ...'
 	@echo 'vm/run --help   runs any command under Xen'
 
 setup:		## install the Debian packages that are missing (asks first)
-	@scripts/setup
+	@scripts/setup $(ARCH)
 
 run:		## set up, fetch, build, boot Xen with dom0 and domU, run the tests
 	@mkdir -p build
-	@scripts/loop
+	@scripts/loop $(ARCH)
 
 check:		## the tests: series, static checks, harness, KUnit, selftests
 	@mkdir -p build
-	@scripts/loop --build
+	@scripts/loop --build x86_64 arm64-64k
 	@scripts/check
 
 check-all:	## the rest, an hour or two: every patch, debug kernel, stress
 	@mkdir -p build
-	@scripts/loop --build
+	@scripts/loop --build x86_64 arm64 arm64-64k
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@scripts/check --all
 
-bisect:		## build the kernel at every patch, and boot each (FIRST=N: from the Nth)
-	@scripts/bisect $(FIRST)
+bisect:		## build the kernel at every patch, and boot each (FIRST=N: from the Nth on)
+	@scripts/bisect --arch $(ARCH) $(FIRST)
 
 compare:	## the kselftests on the base and on the series, side by side
 	@mkdir -p build
-	@scripts/loop --build
-	@scripts/build base
-	@vm/compare $(ARGS)
+	@scripts/loop --build $(ARCH)
+	@scripts/build base $(ARCH)
+	@vm/compare $(if $(filter arm64%,$(ARCH)),--configs $(ARCH)) $(ARGS)
 
 bench:		## measure the series against the base (PART=... for one)
 	@mkdir -p build
-	@scripts/loop --build
-	@scripts/build base
-	@bench/run $(PART)
+	@scripts/setup bench
+	@scripts/loop --build $(ARCH)
+	@scripts/build base $(ARCH)
+	@bench/run $(or $(PART),$(if $(filter arm64%,$(ARCH)),foreign-map-$(ARCH)))
 
 tree:		## repo -> kernel tree build/linux, one commit a patch
 	@mkdir -p build
@@ -70,17 +72,17 @@ kernel:		## build kernel, modules, selftests (TREE=series|base)
 	@scripts/build $(TREE) $(ARCH)
 
 rootfs:		## build the guests' root file systems
-	@vm/rootfs
+	@vm/rootfs $(ARCH)
 
 shell:		## an interactive dom0 console (Ctrl-A x quits)
 	@vm/run --shell
 
 kernel-path:	## print the image to boot (TREE=series|base)
-	@echo $(BUILD_ROOT)/$(ARCH)/$(TREE)/arch/x86/boot/bzImage
+	@echo $(BUILD_ROOT)/$(ARCH)/$(TREE)/$(if $(filter arm64%,$(ARCH)),arch/arm64/boot/Image,arch/x86/boot/bzImage)
 
 clean:		## remove what was built; the fetched base and the tree stay
-	rm -rf $(BUILD_ROOT)/x86_64 $(BUILD_ROOT)/bench build/rootfs build/xen build/logs \
-		build/results build/tmp $(BUILD_ROOT)/static-mbox
+	rm -rf $(BUILD_ROOT)/x86_64 $(BUILD_ROOT)/arm64 $(BUILD_ROOT)/arm64-64k \
+		$(BUILD_ROOT)/bench build/rootfs build/xen build/logs build/results build/tmp $(BUILD_ROOT)/static-mbox
 	@for tree in base bisect; do \
 		[ ! -d $(BUILD_ROOT)/linux-$$tree ] || git -C $(BUILD_ROOT)/linux \
 			worktree remove --force $(BUILD_ROOT)/linux-$$tree; done

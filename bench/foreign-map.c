@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What it costs to map frames of others through privcmd, and to unmap them: those
- * of Xen's table of machine addresses, which any dom0 may map.
+ * of Xen's table of machine addresses, which any dom0 may map; on Arm, where there
+ * is none, those of the domain of XEN_PEER.
  *
  *	foreign-map			1, 16 and 512 frames
  *	foreign-map large		1000 and 16384 as well
@@ -15,11 +16,13 @@
 #include <sys/mman.h>
 
 #include "bench.h"
+#include "xen_share.h"
 #include "xen_test.h"
 
 #define ROUNDS		15
 #define EXTENT		512	/* frames of the table that follow each other */
 #define MAX		16384
+#define ARM_RAM		(0x40000000ULL >> 12)	/* of a guest */
 
 int main(int argc, char **argv)
 {
@@ -28,7 +31,10 @@ int main(int argc, char **argv)
 	static int errs[MAX];
 	bool large = argc > 1 && !strcmp(argv[1], "large");
 	bool few = argc > 2 && !strcmp(argv[2], "few");
+	const char *peer = getenv("XEN_PEER");
+	int domid = DOMID_XEN;
 	uint64_t extent;
+	uint32_t ref;
 	struct xen_machphys_mfn_list list = {
 		.max_extents = 1, .extent_start = &extent,
 	};
@@ -43,18 +49,26 @@ int main(int argc, char **argv)
 	int fd;
 
 	fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
-	if (fd < 0 || ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call)) {
-		perror("foreign-map");
+	if (fd < 0) {
+		perror("foreign-map: /dev/xen/privcmd");
 		return 1;
 	}
-	for (i = 0; i < MAX; i++)
-		frames[i] = extent + i % EXTENT;
+	if (!ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call)) {
+		for (i = 0; i < MAX; i++)
+			frames[i] = extent + i % EXTENT;
+	} else if (peer && !xen_parse_peer(peer, &domid, &ref)) {
+		for (i = 0; i < MAX; i++)
+			frames[i] = ARM_RAM + i;
+	} else {
+		fprintf(stderr, "foreign-map: no table of Xen's, no XEN_PEER\n");
+		return 1;
+	}
 	if (few && xen_fail("alloc_batch", "0", "-1")) {
 		fprintf(stderr, "foreign-map: no CONFIG_FAIL_FUNCTION\n");
 		return 1;
 	}
 	/* From the start of a page table. */
-	size = MAX * page + table;
+	size = MAX * XEN_PAGE_SIZE + table;
 	addr = (uintptr_t)mmap(NULL, size, PROT_NONE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	addr = (addr + table - 1) / table * table;
@@ -63,11 +77,12 @@ int main(int argc, char **argv)
 		nr = counts[i];
 		for (round = 0; round < ROUNDS; round++) {
 			struct privcmd_mmapbatch_v2 op = {
-				.num = nr, .dom = DOMID_XEN, .addr = addr,
+				.num = nr, .dom = domid, .addr = addr,
 				.arr = frames, .err = errs,
 			};
 
-			if (mmap((void *)addr, nr * page, PROT_READ,
+			size = (nr * XEN_PAGE_SIZE + page - 1) / page * page;
+			if (mmap((void *)addr, size, PROT_READ,
 				 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 				return 1;
 			begin();
@@ -75,7 +90,7 @@ int main(int argc, char **argv)
 				return 1;
 			end("map", nr);
 			begin();
-			munmap((void *)addr, nr * page);
+			munmap((void *)addr, size);
 			end("unmap", nr);
 		}
 	}

@@ -59,11 +59,25 @@ static int batch(FIXTURE_DATA(privcmd) *self, void *addr, unsigned int nr,
 	return ioctl(self->fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op) ? -errno : 0;
 }
 
-/* A mapping of @nr pages that begins @before pages before a page table ends. */
+/* The bytes of the pages that @nr frames take. */
+static size_t room(FIXTURE_DATA(privcmd) *self, unsigned int nr)
+{
+	return (nr * XEN_PAGE_SIZE + self->page - 1) / self->page * self->page;
+}
+
+static int release(FIXTURE_DATA(privcmd) *self, void *addr, unsigned int nr)
+{
+	return munmap(addr, room(self, nr));
+}
+
+/*
+ * A mapping for @nr frames that begins where @before frames take the rest of
+ * the page table.
+ */
 static void *reserve(FIXTURE_DATA(privcmd) *self, unsigned int nr,
 		     unsigned int before)
 {
-	size_t table = self->page * (self->page / 8), len = nr * self->page;
+	size_t table = self->page * (self->page / 8), len = room(self, nr);
 	uintptr_t addr;
 	void *mem;
 
@@ -73,7 +87,7 @@ static void *reserve(FIXTURE_DATA(privcmd) *self, unsigned int nr,
 		return mem;
 	addr = ((uintptr_t)mem + 2 * table - 1) / table * table;
 	munmap(mem, len + 2 * table);
-	return mmap((void *)(addr - before * self->page), len, PROT_READ,
+	return mmap((void *)(addr - room(self, before)), len, PROT_READ,
 		    MAP_SHARED | MAP_FIXED, self->fd, 0);
 }
 
@@ -114,8 +128,6 @@ FIXTURE_SETUP(privcmd)
 	self->fd = xen_open("privcmd", why, sizeof(why));
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
-	if (self->page != XEN_PAGE_SIZE)
-		SKIP(return, "a page of this kernel is several frames");
 	if (xen_guest_type() == XEN_GUEST_PV) {
 		ret = find_table(self);
 		if (ret == -EPERM || ret == -EACCES)
@@ -150,7 +162,7 @@ static bool shows(FIXTURE_DATA(privcmd) *self, void *addr, xen_pfn_t frame)
 	bool same = false;
 	int err;
 
-	munmap(self->one, self->page);
+	release(self, self->one, 1);
 	self->one = reserve(self, 1, 0);
 	if (self->one == MAP_FAILED ||
 	    batch(self, self->one, 1, &frame, &err) || err)
@@ -179,12 +191,12 @@ TEST_F(privcmd, sizes)
 				EXPECT_EQ(0, self->errs[k]);
 			for (k = 0; k < nr; k += 1 + nr / 8)
 				EXPECT_TRUE(shows(self, self->addr +
-						  k * self->page,
+						  k * XEN_PAGE_SIZE,
 						  self->frames[k]));
 			EXPECT_TRUE(shows(self,
-					  self->addr + (nr - 1) * self->page,
+					  self->addr + (nr - 1) * XEN_PAGE_SIZE,
 					  self->frames[nr - 1]));
-			EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+			EXPECT_EQ(0, release(self, self->addr, nr));
 		}
 	}
 }
@@ -216,10 +228,10 @@ TEST_F(privcmd, no_memory)
 	for (k = 0; k < nr; k++) {
 		EXPECT_EQ(k == 50, self->errs[k] != 0);
 		if (k != 50)
-			EXPECT_TRUE(shows(self, self->addr + k * self->page,
+			EXPECT_TRUE(shows(self, self->addr + k * XEN_PAGE_SIZE,
 					  self->frames[k]));
 	}
-	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 
 /*
@@ -262,7 +274,7 @@ TEST_F(privcmd, peer_wrote)
 			else
 				self->frames[k] = *(uint32_t *)(entry + 2);
 		}
-		EXPECT_EQ(0, munmap(self->addr, op.num * self->page));
+		EXPECT_EQ(0, release(self, self->addr, op.num));
 		if (!ret && k == MAX)
 			break;
 	}
@@ -273,7 +285,7 @@ TEST_F(privcmd, peer_wrote)
 	ASSERT_NE(MAP_FAILED, self->addr);
 	EXPECT_EQ(0, batch(self, self->addr, MAX, self->frames, self->errs));
 	for (k = 0; k < MAX; k++) {
-		const uint64_t *words = self->addr + k * self->page;
+		const uint64_t *words = self->addr + k * XEN_PAGE_SIZE;
 		const unsigned int end = XEN_PAGE_SIZE / sizeof(*words) - 1;
 
 		ASSERT_EQ(0, self->errs[k]);
@@ -281,7 +293,7 @@ TEST_F(privcmd, peer_wrote)
 			 words[end] != xen_share_pattern(k, end);
 	}
 	EXPECT_EQ(0, wrong);
-	EXPECT_EQ(0, munmap(self->addr, MAX * self->page));
+	EXPECT_EQ(0, release(self, self->addr, MAX));
 	EXPECT_EQ(0, granter_returned(&g));
 	granter_close(&g);
 }
@@ -289,26 +301,27 @@ TEST_F(privcmd, peer_wrote)
 /* Frames that Xen does not unmap: their pages are lost, and counted. */
 TEST_F(privcmd, unmap_refused)
 {
-	const unsigned int nr = 40, kept = 3;
-	unsigned int before, after, k;
+	const unsigned int nr = 40, refused = 3;
+	unsigned int before, after, lost, k;
 	int ret;
 
 	if (xen_guest_type() == XEN_GUEST_PV)
 		SKIP(return, "a PV domain unmaps by its PTEs");
+	lost = room(self, refused) / self->page;
 	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &before))
 		TH_LOG("nobody counts what is not unmapped");
 	self->addr = reserve(self, nr, 10);
 	ASSERT_NE(MAP_FAILED, self->addr);
 	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
 
-	ret = xen_fail("remove_status", "0xffffffffffffffea", "3");
+	ret = xen_fail("remove_status", "0xffffffffffffffea", "3" /* refused */);
 	if (ret == -ENOENT)
 		SKIP(return, "no CONFIG_FAIL_FUNCTION");
 	ASSERT_EQ(0, ret);
-	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	EXPECT_EQ(0, release(self, self->addr, nr));
 	xen_fail_end("remove_status");
 	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &after));
-	EXPECT_EQ(kept, after - before);
+	EXPECT_EQ(lost, after - before);
 
 	/* They are not used for anything else, the others are. */
 	for (k = 0; k < 5; k++) {
@@ -317,10 +330,10 @@ TEST_F(privcmd, unmap_refused)
 		EXPECT_EQ(0, batch(self, self->addr, nr, self->frames,
 				   self->errs));
 		EXPECT_TRUE(shows(self, self->addr, self->frames[0]));
-		EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+		EXPECT_EQ(0, release(self, self->addr, nr));
 	}
 	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &after));
-	EXPECT_EQ(kept, after - before);
+	EXPECT_EQ(lost, after - before);
 }
 
 /* Where the mapping is moved the frames are, until it is given up there. */
@@ -337,25 +350,25 @@ TEST_F(privcmd, moved)
 	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
 	to = reserve(self, nr, 3);
 	ASSERT_NE(MAP_FAILED, to);
-	ASSERT_EQ(to, mremap(self->addr, nr * self->page, nr * self->page,
+	ASSERT_EQ(to, mremap(self->addr, room(self, nr), room(self, nr),
 			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
 	/* What would be reused if it were freed. */
 	other = reserve(self, nr, 5);
 	ASSERT_NE(MAP_FAILED, other);
 	ASSERT_EQ(0, batch(self, other, nr, self->frames + nr, self->errs));
 	for (k = 0; k < nr; k++)
-		EXPECT_TRUE(shows(self, to + k * self->page, self->frames[k]));
-	EXPECT_EQ(0, munmap(to, nr * self->page));
+		EXPECT_TRUE(shows(self, to + k * XEN_PAGE_SIZE, self->frames[k]));
+	EXPECT_EQ(0, release(self, to, nr));
 	for (k = 0; k < nr; k++)
-		EXPECT_TRUE(shows(self, other + k * self->page,
+		EXPECT_TRUE(shows(self, other + k * XEN_PAGE_SIZE,
 				  self->frames[nr + k]));
-	EXPECT_EQ(0, munmap(other, nr * self->page));
+	EXPECT_EQ(0, release(self, other, nr));
 }
 
 /* A mapping that is mapped in parts, after there was no page table for it. */
 TEST_F(privcmd, parts)
 {
-	const unsigned int nr = 20, half = nr / 2;
+	const unsigned int nr = 32, half = nr / 2;	/* whole pages */
 	unsigned int k;
 	int ret;
 
@@ -373,13 +386,13 @@ TEST_F(privcmd, parts)
 	for (k = 0; k < nr; k++)
 		EXPECT_EQ(-ENOMEM, self->errs[k]);
 	/* The second part first. */
-	EXPECT_EQ(0, batch(self, self->addr + half * self->page, half,
+	EXPECT_EQ(0, batch(self, self->addr + half * XEN_PAGE_SIZE, half,
 			   self->frames + half, self->errs));
 	EXPECT_EQ(0, batch(self, self->addr, half, self->frames, self->errs));
 	for (k = 0; k < nr; k++)
-		EXPECT_TRUE(shows(self, self->addr + k * self->page,
+		EXPECT_TRUE(shows(self, self->addr + k * XEN_PAGE_SIZE,
 				  self->frames[k]));
-	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 
 /* A process that is killed leaves nothing mapped, and loses no page. */
@@ -448,7 +461,7 @@ TEST_F(privcmd, bad_frames)
 				if (xen_guest_type() == XEN_GUEST_PV)
 					EXPECT_EQ(frames[k] >= NOBODY ? SIGBUS : 0,
 						  xen_probe(self->addr +
-							    k * self->page,
+							    k * XEN_PAGE_SIZE,
 							    false));
 				bad -= self->errs[k] != 0;
 			}
@@ -456,9 +469,9 @@ TEST_F(privcmd, bad_frames)
 			k = nr / 2 - 1;
 			if (which < 5)
 				EXPECT_TRUE(shows(self, self->addr +
-						  k * self->page,
+						  k * XEN_PAGE_SIZE,
 						  self->frames[k]));
-			EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+			EXPECT_EQ(0, release(self, self->addr, nr));
 		}
 	}
 }
@@ -487,7 +500,7 @@ TEST_F(privcmd, again)
 			   self->errs));
 	EXPECT_EQ(0, self->errs[0]);
 	EXPECT_TRUE(shows(self, self->addr + hole * self->page, good));
-	EXPECT_EQ(0, munmap(self->addr, nr * self->page));
+	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 
 /* The peer's grant table, as a resource, has the grant that we know of. */
@@ -517,7 +530,7 @@ TEST_F(privcmd, grant_table)
 			found |= (entry[0] & GTF_type_mask) == GTF_permit_access &&
 				 entry[1] == xen_own_domid();
 		}
-		EXPECT_EQ(0, munmap(self->addr, op.num * self->page));
+		EXPECT_EQ(0, release(self, self->addr, op.num));
 	}
 	EXPECT_TRUE(found);
 }
@@ -528,6 +541,7 @@ TEST_F(privcmd, resource_bounds)
 	struct privcmd_mmap_resource op = {
 		.type = XENMEM_resource_grant_table, .num = 1,
 	};
+	const unsigned int page = self->page / XEN_PAGE_SIZE;	/* frames */
 	const char *peer = getenv("XEN_PEER");
 	uint32_t ref;
 	int domid;
@@ -546,7 +560,7 @@ TEST_F(privcmd, resource_bounds)
 	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 	EXPECT_EQ(EINVAL, errno);
 	op.addr = (uintptr_t)self->addr;
-	op.num = 2;
+	op.num = page + 1;
 	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 	EXPECT_EQ(EINVAL, errno);
 
@@ -562,17 +576,17 @@ TEST_F(privcmd, resource_bounds)
 		/* Its pages are in use. */
 		EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 		EXPECT_EQ(EINVAL, errno);
-		EXPECT_EQ(0, munmap(self->addr, self->page));
+		EXPECT_EQ(0, release(self, self->addr, 1));
 		/* Each page of the mapping is to have one. */
-		self->addr = reserve(self, 3, 1);
+		self->addr = reserve(self, 3 * page, 1);
 		ASSERT_NE(MAP_FAILED, self->addr);
 		op.addr = (uintptr_t)self->addr;
 		EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
 		EXPECT_EQ(EINVAL, errno);
-		EXPECT_EQ(0, munmap(self->addr, 3 * self->page));
+		EXPECT_EQ(0, release(self, self->addr, 3 * page));
 		return;
 	}
-	EXPECT_EQ(0, munmap(self->addr, self->page));
+	EXPECT_EQ(0, release(self, self->addr, 1));
 }
 
 TEST_HARNESS_MAIN
