@@ -44,6 +44,16 @@ class Usage(unittest.TestCase):
     def test_kernel_is_no_image(self):
         self.refused("--kernel", __file__, "--", "true", says="not an x86 kernel image")
 
+    def test_arm_has_no_pv(self):
+        self.refused("--arch", "arm64", "--dom0", "pv", "--", "true", says="no PV domains")
+
+    def test_kernel_of_another_architecture(self):
+        self.refused("--arch", "arm64-64k", "--kernel", IMAGE, "--modules", "/", "--", "true",
+                     says="not an arm64 kernel image")
+
+    def test_unknown_tree(self):
+        self.refused("--tree", "mainline", "--", "true", says="the kernel is missing")
+
     def test_in_domu_without_domu(self):
         self.refused("--in", "domu", "--domu", "none", "--", "true", says="--domu")
 
