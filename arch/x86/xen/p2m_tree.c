@@ -63,8 +63,7 @@ static void fill_leaf(unsigned long *leaf, unsigned long pfn,
 	unsigned int i;
 
 	for (i = 0; i < P2M_PER_PAGE; i++)
-		leaf[i] = type == XEN_P2M_IDENTITY ? IDENTITY_FRAME(pfn + i) :
-						     INVALID_P2M_ENTRY;
+		leaf[i] = xen_p2m_void_entry(type, pfn + i);
 }
 
 static pte_t *new_table(unsigned long *leaf)
@@ -126,6 +125,11 @@ void __ref xen_p2m_tree_init(struct p2m_tree *tree, unsigned long size)
 static unsigned long *shared_leaf(struct p2m_tree *tree, enum xen_p2m_type type)
 {
 	return type == XEN_P2M_IDENTITY ? tree->identity : tree->missing;
+}
+
+static enum xen_p2m_type shared_type(struct p2m_tree *tree, unsigned long *leaf)
+{
+	return leaf == tree->identity ? XEN_P2M_IDENTITY : XEN_P2M_MISSING;
 }
 
 static pte_t *shared_table(struct p2m_tree *tree, enum xen_p2m_type type)
@@ -363,8 +367,7 @@ int xen_p2m_tree_split(struct p2m_tree *tree, unsigned long pfn, bool keep)
 	old = leaf_of(tree, pfn);
 	if (is_shared_leaf(tree, old)) {
 		fill_leaf(leaf, round_down(pfn, P2M_PER_PAGE),
-			  old == tree->identity ? XEN_P2M_IDENTITY :
-						  XEN_P2M_MISSING);
+			  shared_type(tree, old));
 		set_leaf(tree, pfn, leaf);
 	} else {
 		/* Somebody else has done it. */
@@ -382,9 +385,7 @@ static bool is_uniform(unsigned long *leaf, unsigned long pfn,
 
 	pfn = round_down(pfn, P2M_PER_PAGE);
 	for (i = 0; i < P2M_PER_PAGE; i++)
-		if (READ_ONCE(leaf[i]) != (type == XEN_P2M_IDENTITY ?
-					   IDENTITY_FRAME(pfn + i) :
-					   INVALID_P2M_ENTRY))
+		if (READ_ONCE(leaf[i]) != xen_p2m_void_entry(type, pfn + i))
 			return false;
 	return true;
 }
@@ -492,10 +493,7 @@ static int set_part(struct p2m_tree *tree, unsigned long pfn,
 			return 0;
 
 	for (; pfn < end; pfn++) {
-		unsigned long entry = type == XEN_P2M_IDENTITY ?
-				      IDENTITY_FRAME(pfn) : INVALID_P2M_ENTRY;
-
-		if (xen_p2m_tree_set(tree, pfn, entry))
+		if (xen_p2m_tree_set(tree, pfn, xen_p2m_void_entry(type, pfn)))
 			continue;
 		ret = xen_p2m_tree_split(tree, pfn, false);
 		if (ret)
@@ -607,12 +605,10 @@ bool xen_p2m_tree_run(struct p2m_tree *tree, unsigned long pfn,
 		guard(mutex)(&tree->mutex);
 		table = table_of(tree, pfn);
 		if (is_shared_table(tree, table)) {
-			type = table == tree->identity_pte ? XEN_P2M_IDENTITY :
-							     XEN_P2M_MISSING;
+			type = shared_type(tree, leaf_of(tree, pfn));
 			end = round_down(pfn, P2M_PER_TABLE) + P2M_PER_TABLE;
 		} else if (is_shared_leaf(tree, leaf_of(tree, pfn))) {
-			type = leaf_of(tree, pfn) == tree->identity ?
-				XEN_P2M_IDENTITY : XEN_P2M_MISSING;
+			type = shared_type(tree, leaf_of(tree, pfn));
 			end = round_down(pfn, P2M_PER_PAGE) + P2M_PER_PAGE;
 		} else {
 			type = leaf_run(tree, pfn, &end);

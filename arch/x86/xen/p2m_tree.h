@@ -127,6 +127,14 @@ static inline unsigned long xen_p2m_tree_void(const struct p2m_tree *tree,
 	return READ_ONCE(tree->addr[pfn]);
 }
 
+/* The entry that says of @pfn that it is identity, or missing. */
+static inline unsigned long xen_p2m_void_entry(enum xen_p2m_type type,
+					       unsigned long pfn)
+{
+	return type == XEN_P2M_IDENTITY ? IDENTITY_FRAME(pfn) :
+					  INVALID_P2M_ENTRY;
+}
+
 void *xen_p2m_alloc_page(void);
 void xen_p2m_free_page(void *page);
 

@@ -154,6 +154,7 @@ TEST_F(p2m, holes)
 	uint64_t start, end, next = LOW;
 	char line[256], *name;
 	FILE *f;
+	int n;
 
 	f = fopen("/proc/iomem", "re");
 	ASSERT_NE(NULL, f);
@@ -161,7 +162,8 @@ TEST_F(p2m, holes)
 		if (line[0] == ' ')
 			continue;
 		name = strstr(line, " : ");
-		ASSERT_EQ(2, sscanf(line, "%lx-%lx", &start, &end));
+		n = sscanf(line, "%lx-%lx", &start, &end);
+		ASSERT_EQ(2, n);
 		ASSERT_NE(NULL, name);
 		name += 3;
 		name[strcspn(name, "\n")] = 0;
