@@ -7,7 +7,8 @@
  *	0x0-0x9e ram 159
  *	0x9f-0xff identity 97
  *	0x100-0x3ffff ram 261888
- *	0x40000-... identity
+ *	0x40000-0x7ffffff identity 133955584
+ *	0x8000000-... identity
  *
  * Leaves and tables are pages of the P2M table, see struct p2m_tree.
  */

@@ -79,6 +79,10 @@ static pte_t *new_table(unsigned long *leaf)
 	return table;
 }
 
+/*
+ * Whoever walks the page tables without a lock, as a fault's handler does, may
+ * still read it: then it only finds that there is nothing to be done.
+ */
 static void free_table(pte_t *table)
 {
 	/* To unpin it takes a struct page, which there is none of at first. */
@@ -105,6 +109,7 @@ void __ref xen_p2m_tree_init(struct p2m_tree *tree, unsigned long size)
 
 	BUILD_BUG_ON(P2M_PER_PAGE != PTRS_PER_PTE);
 	raw_spin_lock_init(&tree->lock);
+	seqcount_raw_spinlock_init(&tree->seq, &tree->lock);
 	mutex_init(&tree->mutex);
 	tree->missing = xen_p2m_alloc_page();
 	tree->identity = xen_p2m_alloc_page();
@@ -229,6 +234,7 @@ static void __set_leaf(struct p2m_tree *tree, unsigned long pfn,
 	 */
 	if (leaf == tree->identity)
 		__set_bit(nr, tree->is_identity);
+	raw_write_seqcount_begin(&tree->seq);
 	begin(tree);
 	set_pte(pte, pfn_pte(PFN_DOWN(__pa(leaf)), PAGE_KERNEL_RO));
 	if (tree->ops)
@@ -237,6 +243,7 @@ static void __set_leaf(struct p2m_tree *tree, unsigned long pfn,
 	flush(tree->addr + pfn);
 	if (leaf != tree->identity)
 		__clear_bit(nr, tree->is_identity);
+	raw_write_seqcount_end(&tree->seq);
 	if (!is_shared_leaf(tree, leaf))
 		make_writable(pte, leaf);
 }
@@ -258,16 +265,20 @@ static void set_table(struct p2m_tree *tree, unsigned long pfn, pte_t *table)
 	guard(raw_spinlock_irqsave)(&tree->lock);
 	if (table == tree->identity_pte)
 		bitmap_set(tree->is_identity, nr, PTRS_PER_PTE);
+	raw_write_seqcount_begin(&tree->seq);
 	begin(tree);
 	set_pmd(pmd_of(tree, pfn), __pmd(__pa(table) | _KERNPG_TABLE));
+	if (tree->ops && is_shared_table(tree, table))
+		tree->ops->share_table(tree, pfn);
 	end(tree);
 	/* One of its own says at first what the shared one has said. */
-	if (!is_shared_table(tree, table))
-		return;
-	flush(NULL);
-	bitmap_clear(tree->is_kept, nr, PTRS_PER_PTE);
-	if (table == tree->missing_pte)
-		bitmap_clear(tree->is_identity, nr, PTRS_PER_PTE);
+	if (is_shared_table(tree, table)) {
+		flush(NULL);
+		bitmap_clear(tree->is_kept, nr, PTRS_PER_PTE);
+		if (table == tree->missing_pte)
+			bitmap_clear(tree->is_identity, nr, PTRS_PER_PTE);
+	}
+	raw_write_seqcount_end(&tree->seq);
 }
 
 /* Gives @pfn a page table that can be written to. */
@@ -375,6 +386,33 @@ int xen_p2m_tree_split(struct p2m_tree *tree, unsigned long pfn, bool keep)
 	}
 	has_leaf(tree, pfn, keep);
 	return 0;
+}
+
+/**
+ * xen_p2m_tree_set_split() - set the entry of a frame, with a leaf if it wants one
+ * @tree: the tree
+ * @pfn: the frame
+ * @entry: as for xen_p2m_tree_set()
+ *
+ * Context: Process context, may sleep. Any but NMI where the leaf is kept.
+ * Return: 0; -ERANGE if the tree does not reach that far; -ENOMEM; -EIO if the
+ * leaf can't be written to
+ */
+int xen_p2m_tree_set_split(struct p2m_tree *tree, unsigned long pfn,
+			   unsigned long entry)
+{
+	unsigned int tries;
+	int ret;
+
+	for (tries = 0; tries < MAX_TRIES; tries++) {
+		if (xen_p2m_tree_set(tree, pfn, entry))
+			return 0;
+		/* Again, if it was shared in between. */
+		ret = xen_p2m_tree_split(tree, pfn, false);
+		if (ret)
+			return ret;
+	}
+	return -EIO;
 }
 
 /* Whether all entries of @leaf, which is that of @pfn, say @type. */
@@ -493,13 +531,10 @@ static int set_part(struct p2m_tree *tree, unsigned long pfn,
 			return 0;
 
 	for (; pfn < end; pfn++) {
-		if (xen_p2m_tree_set(tree, pfn, xen_p2m_void_entry(type, pfn)))
-			continue;
-		ret = xen_p2m_tree_split(tree, pfn, false);
+		ret = xen_p2m_tree_set_split(tree, pfn,
+					     xen_p2m_void_entry(type, pfn));
 		if (ret)
 			return ret;
-		/* This one again. */
-		pfn--;
 	}
 	guard(mutex)(&tree->mutex);
 	share_uniform(tree, first, type);
@@ -516,13 +551,13 @@ static int set_part(struct p2m_tree *tree, unsigned long pfn,
  * Leaves and page tables that are uniform then are shared, and their pages freed,
  * less those leaves that are kept and of which only a part is in the range.
  * Nobody else may set entries of these frames at the same time; others of the
- * same leaves they may.
+ * same leaves they may, where they can sleep, or where the leaf is kept.
  *
  * Context: Process context, may sleep.
  * Return: 0; -EINVAL for another type; -ERANGE if frames beyond the tree, which
  * are always identity, were to be missing, and nothing was done; -ENOMEM if there
- * is no memory for the pages at the ends, where a part of the frames may have been
- * set
+ * is no memory for the pages at the ends, or -EIO if one can't be written to,
+ * where a part of the frames may have been set
  */
 int xen_p2m_tree_set_range(struct p2m_tree *tree, unsigned long pfn,
 			   unsigned long nr, enum xen_p2m_type type)
@@ -637,8 +672,9 @@ void xen_p2m_tree_stat(struct p2m_tree *tree, struct p2m_tree_stat *stat)
 	unsigned int i;
 
 	memset(stat, 0, sizeof(*stat));
-	guard(mutex)(&tree->mutex);
 	for (pfn = 0; pfn < tree->size; pfn += P2M_PER_TABLE) {
+		cond_resched();
+		guard(mutex)(&tree->mutex);
 		table = table_of(tree, pfn);
 		if (is_shared_table(tree, table)) {
 			stat->shared_tables++;

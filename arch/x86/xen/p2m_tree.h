@@ -5,6 +5,7 @@
 #include <linux/bitops.h>
 #include <linux/mutex.h>
 #include <linux/pgtable.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
@@ -22,6 +23,7 @@ struct p2m_tree;
  *	as it is.
  * @begin: called before, with the lock held
  * @set_leaf: @leaf is now that of @pfn, between @begin and @end
+ * @share_table: the table of @pfn is now a shared one, between @begin and @end
  * @end: called after, with the lock held
  */
 struct p2m_tree_ops {
@@ -29,6 +31,7 @@ struct p2m_tree_ops {
 	void (*begin)(struct p2m_tree *tree);
 	void (*set_leaf)(struct p2m_tree *tree, unsigned long pfn,
 			 unsigned long *leaf);
+	void (*share_table)(struct p2m_tree *tree, unsigned long pfn);
 	void (*end)(struct p2m_tree *tree);
 };
 
@@ -40,6 +43,7 @@ struct p2m_tree_ops {
  * @mutex: held by those who change the page tables of @addr, or depend on them
  * @lock: held while they change them and @is_identity. Entries are read and
  *	written without either.
+ * @seq: odd while they do, for those who look at @is_identity without a lock
  * @is_identity: a bit for each leaf: whether it is @identity
  * @is_kept: a bit for each leaf: it is an own one, and stays so
  * @keep_all: no leaf of its own is ever given up, as others have mapped it
@@ -69,6 +73,7 @@ struct p2m_tree {
 	const struct p2m_tree_ops *ops;
 	struct mutex mutex;	/* for changes of pages */
 	raw_spinlock_t lock;
+	seqcount_raw_spinlock_t seq;
 	unsigned long *is_identity;
 	unsigned long *is_kept;
 	bool keep_all;
@@ -115,16 +120,31 @@ extern struct p2m_tree xen_p2m;
  * Void is identity: what the tree does not reach, and what has no leaf of its own
  * but the shared one of identity frames.
  *
+ * Nothing is waited for, as this may have interrupted who changes the leaf. The
+ * bit is set before a leaf becomes @identity and cleared after it no longer is, so
+ * it may be looked at during a change, but not before one and the entry after it.
+ *
+ * Context: Any context.
  * Return: IDENTITY_FRAME(@pfn), or the entry, which is %INVALID_P2M_ENTRY unless
  * it has just changed
  */
 static inline unsigned long xen_p2m_tree_void(const struct p2m_tree *tree,
 					      unsigned long pfn)
 {
-	if (pfn >= tree->size || test_bit(pfn / P2M_PER_PAGE, tree->is_identity))
+	unsigned long entry;
+	unsigned int seq;
+
+	if (pfn >= tree->size)
 		return IDENTITY_FRAME(pfn);
 
-	return READ_ONCE(tree->addr[pfn]);
+	do {
+		seq = raw_read_seqcount(&tree->seq);
+		if (test_bit(pfn / P2M_PER_PAGE, tree->is_identity))
+			return IDENTITY_FRAME(pfn);
+		entry = READ_ONCE(tree->addr[pfn]);
+	} while (read_seqcount_retry(&tree->seq, seq));
+
+	return entry;
 }
 
 /* The entry that says of @pfn that it is identity, or missing. */
@@ -142,6 +162,8 @@ void xen_p2m_tree_init(struct p2m_tree *tree, unsigned long size);
 bool xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
 		      unsigned long entry);
 int xen_p2m_tree_split(struct p2m_tree *tree, unsigned long pfn, bool keep);
+int xen_p2m_tree_set_split(struct p2m_tree *tree, unsigned long pfn,
+			   unsigned long entry);
 int xen_p2m_tree_set_range(struct p2m_tree *tree, unsigned long pfn,
 			   unsigned long nr, enum xen_p2m_type type);
 bool xen_p2m_tree_run(struct p2m_tree *tree, unsigned long pfn,

@@ -118,10 +118,7 @@ static unsigned long entry_of(enum xen_p2m_type type, unsigned long pfn)
 static void set(struct kunit *test, struct p2m_tree *tree, unsigned long pfn,
 		unsigned long entry)
 {
-	if (xen_p2m_tree_set(tree, pfn, entry))
-		return;
-	KUNIT_ASSERT_EQ(test, 0, xen_p2m_tree_split(tree, pfn, false));
-	KUNIT_ASSERT_TRUE(test, xen_p2m_tree_set(tree, pfn, entry));
+	KUNIT_ASSERT_EQ(test, 0, xen_p2m_tree_set_split(tree, pfn, entry));
 }
 
 static void expect_pages(struct kunit *test, struct p2m_tree *tree,
@@ -404,6 +401,7 @@ static void p2m_kept(struct kunit *test)
  * @open: begin() less end()
  * @changes: number of calls of end()
  * @leaf: of the last set_leaf()
+ * @shared: the frame of the last share_table()
  */
 static struct ops_seen {
 	bool refuse;
@@ -411,6 +409,7 @@ static struct ops_seen {
 	int open;
 	int changes;
 	unsigned long *leaf;
+	unsigned long shared;
 } seen;
 
 static int seen_prepare(struct p2m_tree *tree, unsigned long pfn)
@@ -433,6 +432,12 @@ static void seen_set_leaf(struct p2m_tree *tree, unsigned long pfn,
 	seen.leaf = leaf;
 }
 
+static void seen_share_table(struct p2m_tree *tree, unsigned long pfn)
+{
+	lockdep_assert_held(&tree->lock);
+	seen.shared = pfn;
+}
+
 static void seen_end(struct p2m_tree *tree)
 {
 	lockdep_assert_held(&tree->lock);
@@ -444,14 +449,15 @@ static const struct p2m_tree_ops seen_ops = {
 	.prepare	= seen_prepare,
 	.begin		= seen_begin,
 	.set_leaf	= seen_set_leaf,
+	.share_table	= seen_share_table,
 	.end		= seen_end,
 };
 
 /* Who follows a tree is told of what changes, and may refuse. */
 static void p2m_ops(struct kunit *test)
 {
-	struct p2m_tree *tree = new_tree(test, TABLE);
-	const unsigned long pfn = 9 * LEAF;
+	struct p2m_tree *tree = new_tree(test, 2 * TABLE);
+	const unsigned long pfn = TABLE + 9 * LEAF;
 
 	seen = (struct ops_seen){ .refuse = true };
 	tree->ops = &seen_ops;
@@ -476,6 +482,10 @@ static void p2m_ops(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, xen_p2m_tree_set_range(tree, pfn, LEAF,
 							XEN_P2M_MISSING));
 	KUNIT_EXPECT_PTR_EQ(test, tree->missing, seen.leaf);
+	KUNIT_EXPECT_EQ(test, 0, seen.shared);
+	KUNIT_EXPECT_EQ(test, 0, xen_p2m_tree_set_range(tree, TABLE, TABLE,
+							XEN_P2M_IDENTITY));
+	KUNIT_EXPECT_EQ(test, TABLE, seen.shared);
 	KUNIT_EXPECT_EQ(test, 0, seen.open);
 	tree->ops = NULL;
 }

@@ -23,6 +23,9 @@
 #define P2M		"/sys/kernel/debug/xen/p2m"
 #define BALLOON		"/sys/devices/system/xen_memory/xen_memory0/"
 #define BALLOON_KB	(16 << 10)
+#define MEMORY		"/sys/devices/system/memory/"
+#define MAX_BLOCKS	4096
+#define ADDED_KB	(4 << 10)
 
 enum type { RAM, FOREIGN, IDENTITY, MISSING, TYPES };
 
@@ -126,6 +129,19 @@ static bool all(FIXTURE_DATA(p2m) *self, uint64_t first, uint64_t last,
 		    self->runs[i].type != type)
 			return false;
 	return true;
+}
+
+/* Whether any frame from @first to @last is @type. */
+static bool any(FIXTURE_DATA(p2m) *self, uint64_t first, uint64_t last,
+		enum type type)
+{
+	unsigned int i;
+
+	for (i = 0; i < self->nr; i++)
+		if (self->runs[i].first <= last && self->runs[i].last >= first &&
+		    self->runs[i].type == type)
+			return true;
+	return false;
 }
 
 /* Each frame is in one run, and neighbours differ. */
@@ -354,11 +370,16 @@ static long balloon_kb(const char *name)
 	return kb;
 }
 
-/* Sets the balloon's target and waits for it to be reached. */
-static int set_balloon(long kb)
+static void nap(void)
 {
 	struct timespec ts = { .tv_nsec = 50000000 };
-	unsigned int tries;
+
+	nanosleep(&ts, NULL);
+}
+
+/* Sets the balloon's target and waits for it to be reached. */
+static int set_balloon(long kb, unsigned int naps)
+{
 	FILE *f;
 
 	f = fopen(BALLOON "target_kb", "we");
@@ -367,10 +388,10 @@ static int set_balloon(long kb)
 	fprintf(f, "%li", kb);
 	if (fclose(f))
 		return -errno;
-	for (tries = 0; tries < 200; tries++) {
+	for (; naps; naps--) {
 		if (balloon_kb("info/current_kb") == kb)
 			return 0;
-		nanosleep(&ts, NULL);
+		nap();
 	}
 	return -ETIME;
 }
@@ -384,14 +405,109 @@ TEST_F(p2m, balloon)
 
 	if (kb < 0)
 		SKIP(return, "no balloon");
-	ASSERT_EQ(0, set_balloon(kb - BALLOON_KB));
+	ASSERT_EQ(0, set_balloon(kb - BALLOON_KB, 200));
 	EXPECT_EQ(0, load(self));
 	EXPECT_EQ(ram - frames, count(self, RAM));
 	EXPECT_EQ(missing + frames, count(self, MISSING));
-	ASSERT_EQ(0, set_balloon(kb));
+	ASSERT_EQ(0, set_balloon(kb, 200));
 	EXPECT_EQ(0, load(self));
 	EXPECT_EQ(ram, count(self, RAM));
 	EXPECT_EQ(missing, count(self, MISSING));
+}
+
+/* The blocks of memory that there are, up to @nr of them. */
+static void memory_blocks(bool *there, unsigned int nr)
+{
+	struct dirent *entry;
+	unsigned int block;
+	DIR *d;
+
+	memset(there, 0, nr * sizeof(*there));
+	d = opendir(MEMORY);
+	while (d && (entry = readdir(d)))
+		if (sscanf(entry->d_name, "memory%u", &block) == 1 && block < nr)
+			there[block] = true;
+	if (d)
+		closedir(d);
+}
+
+/* As udev does where the kernel does not: whether @block is in use then. */
+static bool online(unsigned int block)
+{
+	char path[128], state[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
+	f = fopen(path, "we");
+	if (f) {
+		fputs("online", f);
+		fclose(f);
+	}
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fscanf(f, "%15s", state) != 1)
+		state[0] = 0;
+	fclose(f);
+	return !strcmp(state, "online");
+}
+
+/*
+ * More memory than there ever was: the balloon adds a block, identity until then,
+ * of which what Xen gives is memory, and the rest missing.
+ */
+TEST_F(p2m, hot_add)
+{
+	bool before[MAX_BLOCKS], after[MAX_BLOCKS];
+	unsigned long block_size = 0;
+	unsigned int i, tries, added = 0;
+	uint64_t ram = count(self, RAM), first, last;
+	long kb = balloon_kb("info/current_kb");
+	FILE *f;
+	int ret;
+
+	f = fopen(MEMORY "block_size_bytes", "re");
+	if (kb < 0 || !f)
+		SKIP(return, "no balloon, or no memory hotplug");
+	ASSERT_EQ(1, fscanf(f, "%lx", &block_size));
+	fclose(f);
+
+	memory_blocks(before, MAX_BLOCKS);
+	ret = set_balloon(kb + balloon_kb("info/low_kb") + ADDED_KB, 1);
+	for (tries = 0; !added && tries < 100; tries++) {
+		memory_blocks(after, MAX_BLOCKS);
+		for (i = 0; i < MAX_BLOCKS; i++) {
+			if (!after[i] || before[i])
+				continue;
+			added++;
+			first = i * (block_size >> 12);
+			last = first + (block_size >> 12) - 1;
+			EXPECT_TRUE(all(self, first, last, IDENTITY))
+				TH_LOG("%lx-%lx before", first, last);
+			EXPECT_TRUE(online(i));
+		}
+		nap();
+	}
+	EXPECT_LT(0, added)
+		TH_LOG("no memory was added (%i)", ret);
+	/* A domU gets no more than its maximum. */
+	ret = set_balloon(kb + ADDED_KB, 40);
+	if (!xen_own_domid())
+		EXPECT_EQ(0, ret);
+	EXPECT_EQ(0, load(self));
+	EXPECT_EQ(ram + (balloon_kb("info/current_kb") - kb) / 4,
+		  count(self, RAM));
+	for (i = 0; i < MAX_BLOCKS; i++) {
+		if (!after[i] || before[i])
+			continue;
+		first = i * (block_size >> 12);
+		last = first + (block_size >> 12) - 1;
+		EXPECT_FALSE(any(self, first, last, IDENTITY));
+		EXPECT_TRUE(any(self, first, last, MISSING));
+	}
+	ASSERT_EQ(0, set_balloon(kb, 200));
+	EXPECT_EQ(0, load(self));
+	EXPECT_EQ(ram, count(self, RAM));
 }
 
 /* A grant's page is foreign as long as it is mapped. */
