@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages in which grants of other domains are mapped: nobody but this file changes
+ * PG_foreign and page->private of such a page. Who may read them, and when, is in
+ * Documentation/xen/foreign-pages.rst.
+ */
+#include <linux/mm.h>
+#include <linux/mmdebug.h>
+#include <linux/slab.h>
+
+#include <xen/foreign_page.h>
+
+#include <kunit/static_stub.h>
+
+static struct xen_page_foreign *alloc_foreign(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(alloc_foreign);
+	return kzalloc_obj(struct xen_page_foreign);
+}
+
+/* What release_page() undoes. */
+static int prepare_page(struct page *page, bool fits)
+{
+	struct xen_page_foreign *foreign = NULL;
+
+	if (!fits) {
+		foreign = alloc_foreign();
+		if (!foreign)
+			return -ENOMEM;
+	}
+	set_page_private(page, (unsigned long)foreign);
+	SetPagePrivate(page);
+	return 0;
+}
+
+static void release_page(struct page *page, bool fits)
+{
+	VM_WARN_ON(PageForeign(page));
+	if (!PagePrivate(page))
+		return;
+	if (!fits)
+		kfree((void *)page_private(page));
+	set_page_private(page, 0);
+	ClearPagePrivate(page);
+}
+
+/**
+ * xen_foreign_pages_prepare() - let grants be mapped in pages
+ * @pages: the pages, whose private fields nobody uses
+ * @nr: number of pages
+ *
+ * Context: Process context, may sleep.
+ * Return: 0; -ENOMEM, and all are as they were
+ */
+int xen_foreign_pages_prepare(struct page **pages, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (prepare_page(pages[i], XEN_PAGE_FOREIGN_FITS)) {
+			xen_foreign_pages_release(pages, i);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/**
+ * xen_foreign_pages_release() - undo xen_foreign_pages_prepare()
+ * @pages: the pages; those that were never prepared stay as they are
+ * @nr: number of pages
+ *
+ * No grant may be mapped in them any more: as they are about to be freed,
+ * CONFIG_DEBUG_VM warns of one that is.
+ *
+ * Context: Any context.
+ */
+void xen_foreign_pages_release(struct page **pages, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		release_page(pages[i], XEN_PAGE_FOREIGN_FITS);
+}
+
+/**
+ * xen_page_set_foreign() - say that a grant is mapped in a page
+ * @page: the page, which was prepared, and in which no grant is mapped:
+ *	CONFIG_DEBUG_VM warns if one is
+ * @domid: the domain that granted it
+ * @gref: its grant reference
+ *
+ * Context: Any context; nobody looks the page up at the same time.
+ */
+void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref)
+{
+	struct xen_page_foreign *foreign = __xen_page_foreign(page);
+
+	VM_WARN_ON(PageForeign(page));
+	foreign->domid = domid;
+	foreign->gref = gref;
+	SetPageForeign(page);
+}
+
+/**
+ * xen_page_clear_foreign() - say that no grant is mapped in a page any more
+ * @page: the page; CONFIG_DEBUG_VM warns if none was
+ *
+ * Context: Any context; nobody looks the page up at the same time.
+ */
+void xen_page_clear_foreign(struct page *page)
+{
+	VM_WARN_ON(!PageForeign(page));
+	ClearPageForeign(page);
+}
+
+#ifdef CONFIG_XEN_FOREIGN_PAGE_KUNIT_TEST
+#include "tests/foreign_page_kunit.c"
+#endif
