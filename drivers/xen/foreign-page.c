@@ -85,8 +85,8 @@ void xen_foreign_pages_release(struct page **pages, unsigned int nr)
 
 /**
  * xen_page_set_foreign() - say that a grant is mapped in a page
- * @page: the page, which was prepared, and in which no grant is mapped:
- *	CONFIG_DEBUG_VM warns if one is
+ * @page: the page. It stays as it is, with a warning, if it was not prepared;
+ *	and CONFIG_DEBUG_VM warns if a grant is mapped in it already
  * @domid: the domain that granted it
  * @gref: its grant reference
  *
@@ -96,6 +96,8 @@ void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref)
 {
 	struct xen_page_foreign *foreign = __xen_page_foreign(page);
 
+	if (WARN_ON_ONCE(!PagePrivate(page)))
+		return;
 	VM_WARN_ON(PageForeign(page));
 	foreign->domid = domid;
 	foreign->gref = gref;

@@ -99,15 +99,17 @@ static void foreign_not_of_file(struct kunit *test)
 	struct foreign_test *t = test->priv;
 	struct page *page = t->pages[0];
 
-	SetPageForeign(page);
-	SetPagePrivate(page);
+	KUNIT_ASSERT_EQ(test, 0, xen_foreign_pages_prepare(&page, 1));
+	xen_page_set_foreign(page, 1, 2);
 	page->mapping = (struct address_space *)test;
 	KUNIT_EXPECT_NULL(test, xen_page_foreign(page));
 	page->mapping = NULL;
 	KUNIT_EXPECT_NOT_NULL(test, xen_page_foreign(page));
 	ClearPagePrivate(page);
 	KUNIT_EXPECT_NULL(test, xen_page_foreign(page));
-	ClearPageForeign(page);
+	SetPagePrivate(page);
+	xen_page_clear_foreign(page);
+	xen_foreign_pages_release(&page, 1);
 }
 
 /* Where domain and reference do not fit, each page has memory for them. */
@@ -146,6 +148,21 @@ static void foreign_no_memory(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, PagePrivate(t->pages[i]));
 }
 
+/* A page that somebody else has: its private field is not to be touched. */
+static void foreign_not_prepared(struct kunit *test)
+{
+	struct foreign_test *t = test->priv;
+	struct page *page = t->pages[0];
+
+	set_page_private(page, 0x5a);
+	kunit_warning_suppress(test) {
+		xen_page_set_foreign(page, 1, 2);
+	}
+	KUNIT_EXPECT_EQ(test, 0x5a, page_private(page));
+	KUNIT_EXPECT_FALSE(test, PageForeign(page));
+	set_page_private(page, 0);
+}
+
 /* Misuse, which CONFIG_DEBUG_VM reports. */
 static void foreign_misuse(struct kunit *test)
 {
@@ -178,6 +195,7 @@ static struct kunit_case foreign_cases[] = {
 	KUNIT_CASE(foreign_not_of_file),
 	KUNIT_CASE(foreign_allocated),
 	KUNIT_CASE(foreign_no_memory),
+	KUNIT_CASE(foreign_not_prepared),
 	KUNIT_CASE(foreign_misuse),
 	{}
 };

@@ -29,14 +29,6 @@
 #define RW	(PROT_READ | PROT_WRITE)
 #define PIECES	9
 
-/* How often something is repeated; XEN_ROUNDS in the environment: more. */
-static unsigned int rounds(unsigned int nr)
-{
-	const char *env = getenv("XEN_ROUNDS");
-
-	return env ? atoi(env) : nr;
-}
-
 /*
  * Ends the grants when gntdev is done with them, that is, has as many users as
  * before the test: those that end earlier go to a list that takes a second for
@@ -365,7 +357,7 @@ TEST_F_TIMEOUT(gnt_busy, random, 3600)
 {
 	unsigned int nr, page, i, round, seed = getpid();
 
-	for (round = 0; round < rounds(10); round++) {
+	for (round = 0; round < xen_rounds(10); round++) {
 		nr = 1 + rand_r(&seed) % 64;
 		page = rand_r(&seed) % nr;
 		ASSERT_EQ(0, map(self, nr));
@@ -396,13 +388,23 @@ TEST_F_TIMEOUT(gnt_busy, random, 3600)
 }
 
 /**
+ * struct reader - a process that reads another one's memory in two ways
+ * @stop: it is to end
+ * @found: the pattern was found, in each way
+ */
+struct reader {
+	bool stop;
+	bool found[2];
+};
+
+/**
  * FIXTURE(gnt_race) - grants that are given up while somebody looks at them
  * @g: where they come from
  * @m: the mapping
  * @page: PAGE_SIZE
  * @users: of the module, before the test
  * @kmsg: the kernel's messages from here on
- * @stop: the others are to end
+ * @reader: another process, in shared memory
  */
 FIXTURE(gnt_race) {
 	struct granter g;
@@ -410,7 +412,7 @@ FIXTURE(gnt_race) {
 	size_t page;
 	int users;
 	int kmsg;
-	bool *stop;
+	struct reader *reader;
 };
 
 FIXTURE_VARIANT(gnt_race) {
@@ -425,9 +427,9 @@ FIXTURE_SETUP(gnt_race)
 	int ret;
 
 	self->page = xen_page_size();
-	self->stop = mmap(NULL, self->page, RW, MAP_SHARED | MAP_ANONYMOUS, -1,
-			  0);
-	ASSERT_NE(MAP_FAILED, self->stop);
+	self->reader = mmap(NULL, self->page, RW, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+	ASSERT_NE(MAP_FAILED, self->reader);
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	ret = granter_open(&self->g, variant->kind, 64, GNTALLOC_FLAG_WRITABLE);
@@ -446,14 +448,13 @@ FIXTURE_TEARDOWN(gnt_race)
 }
 
 /*
- * Reads the first word of each page of @m in @pid, in two ways, until it is
- * stopped. The status is 0 if each way has found the pattern some time, and
- * neither has found anything else.
+ * Reads the first word of each page of @m in @pid, until it is stopped. The
+ * status is 0 if nothing but the pattern was found.
  */
-static void read_others_memory(pid_t pid, const struct xen_map *m, bool *stop)
+static void read_others_memory(pid_t pid, const struct xen_map *m,
+			       struct reader *r)
 {
 	struct iovec local, remote;
-	bool found[2] = {};
 	unsigned int page;
 	uint64_t val;
 	char path[32];
@@ -464,7 +465,7 @@ static void read_others_memory(pid_t pid, const struct xen_map *m, bool *stop)
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	mem = open(path, O_RDONLY);
 	local = (struct iovec){ &val, sizeof(val) };
-	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+	while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE)) {
 		for (page = 0; page < m->nr; page++) {
 			remote = (struct iovec){ xen_map_word(m, page, 0),
 						 sizeof(val) };
@@ -479,13 +480,23 @@ static void read_others_memory(pid_t pid, const struct xen_map *m, bool *stop)
 				continue;
 			if (val != xen_share_pattern(page, 0))
 				_exit(1);
-			found[page & 1] = true;
+			__atomic_store_n(&r->found[page & 1], true,
+					 __ATOMIC_RELEASE);
 		}
 	}
-	_exit(found[0] && found[1] ? 0 : 2);
+	_exit(0);
 }
 
-/* process_vm_readv() and /proc/PID/mem by another process meanwhile. */
+static bool has_found(const struct reader *r)
+{
+	return __atomic_load_n(&r->found[0], __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&r->found[1], __ATOMIC_ACQUIRE);
+}
+
+/*
+ * process_vm_readv() and /proc/PID/mem by another process meanwhile, as often
+ * as it takes until each has found something.
+ */
 TEST_F_TIMEOUT(gnt_race, read_by_others, 600)
 {
 	struct xen_map *m = &self->m;
@@ -501,10 +512,11 @@ TEST_F_TIMEOUT(gnt_race, read_by_others, 600)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)
-		read_others_memory(getppid(), m, self->stop);
+		read_others_memory(getppid(), m, self->reader);
 	m->fd = open("/dev/xen/gntdev", O_RDWR);
 	ASSERT_LE(0, m->fd);
-	for (round = 0; round < rounds(20); round++) {
+	for (round = 0; round < xen_rounds(20) ||
+	     (!has_found(self->reader) && round < 1000); round++) {
 		ASSERT_EQ(0, gntdev_map(m->fd, self->g.domid, self->g.refs,
 					m->nr, &m->index));
 		ASSERT_EQ(m->addr, mmap(m->addr, xen_map_len(m), RW,
@@ -519,9 +531,10 @@ TEST_F_TIMEOUT(gnt_race, read_by_others, 600)
 					-1, 0));
 		ASSERT_EQ(0, gntdev_unmap(m->fd, m->index, m->nr));
 	}
-	__atomic_store_n(self->stop, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&self->reader->stop, true, __ATOMIC_RELEASE);
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
+	EXPECT_TRUE(has_found(self->reader));
 	close(m->fd);
 }
 
@@ -543,7 +556,7 @@ TEST_F_TIMEOUT(gnt_race, threads, 600)
 	unsigned int round, i;
 	pthread_t threads[3];
 
-	for (round = 0; round < rounds(20); round++) {
+	for (round = 0; round < xen_rounds(20); round++) {
 		ASSERT_EQ(0, xen_map(m, self->g.domid, self->g.refs, 64, RW));
 		for (i = 0; i < ARRAY_SIZE(threads); i++)
 			ASSERT_EQ(0, pthread_create(&threads[i], NULL, give_up,

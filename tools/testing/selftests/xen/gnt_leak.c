@@ -7,10 +7,12 @@
  * Where this fails the kernel is not fit for other tests, so it is the last.
  */
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -110,38 +112,18 @@ static int leaked(FIXTURE_DATA(gnt_leak) *self)
 	       now - self->leaked;
 }
 
-/* Xen says no for two pages: they are counted, and not given away. */
-TEST_F(gnt_leak, refused)
-{
-	ASSERT_EQ(0, xen_map(&self->m, self->g.domid, self->g.refs, NR, RW));
-	ASSERT_EQ(0, fail_next("unmap_status", "2"));
-	EXPECT_EQ(0, xen_unmap(&self->m));
-	fail_none();
-	EXPECT_EQ(2, leaked(self));
-	EXPECT_EQ(0, granter_returned(&self->g));
-	EXPECT_TRUE(others_work(&self->g));
-	EXPECT_EQ(2, leaked(self));
-}
-
-/*
- * The PTEs of a PV domain are still present when they are zapped. That must not
- * be counted, which check_mm() sees when the process is gone.
- */
-TEST_F(gnt_leak, ptes_left)
+/* @fn in a child returns 0, and all the pages that it had mapped are lost. */
+static void lost_in_child(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(gnt_leak) *self,
+			  int (*fn)(FIXTURE_DATA(gnt_leak) *self))
 {
 	int status;
 	pid_t pid;
 
-	if (xen_guest_type() != XEN_GUEST_PV)
-		SKIP(return, "Xen writes no PTEs here");
 	pid = fork();
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (xen_map(&self->m, self->g.domid, self->g.refs, NR, RW) ||
-		    fail_next("unmap_user_ops", "1") || xen_unmap(&self->m))
-			_exit(1);
-		_exit(0);
-	}
+	if (!pid)
+		_exit(fn(self));
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	fail_none();
@@ -150,6 +132,73 @@ TEST_F(gnt_leak, ptes_left)
 	EXPECT_EQ(NR, granter_end(&self->g, 300));
 	EXPECT_TRUE(others_work(&self->g));
 	EXPECT_EQ(NR, leaked(self));
+}
+
+/* In a process that has no other grants mapped; 0 if all is well. */
+static int find_by_ptes(FIXTURE_DATA(gnt_leak) *self)
+{
+	uint64_t val, *word;
+	struct iovec local = { &val, sizeof(val) }, remote;
+	int fd;
+
+	if (xen_map(&self->m, self->g.domid, self->g.refs, NR, RW))
+		return 1;
+	/* This unmaps grants, and without soft-dirty bits does nothing else. */
+	fd = open("/proc/self/clear_refs", O_WRONLY);
+	if (fail_next("unmap_user_ops", "1") || write(fd, "4", 1) != 1)
+		return 2;
+	fail_none();
+	word = xen_map_word(&self->m, 1, 8);
+	remote = (struct iovec){ word, sizeof(*word) };
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) !=
+	    sizeof(val))
+		return 3;
+	return val == xen_share_pattern(1, 1) ? 0 : 4;
+}
+
+/*
+ * Xen has not unmapped the PTEs of a PV domain's process, which goes on: what is
+ * found by them is the granter's memory.
+ */
+TEST_F(gnt_leak, ptes_found)
+{
+	if (xen_guest_type() != XEN_GUEST_PV)
+		SKIP(return, "Xen writes no PTEs here");
+	if (access("/proc/self/clear_refs", W_OK))
+		SKIP(return, "no CONFIG_PROC_PAGE_MONITOR");
+	lost_in_child(_metadata, self, find_by_ptes);
+}
+
+/* Xen says no for two pages: they are counted, and not given away. */
+TEST_F(gnt_leak, refused)
+{
+	ASSERT_EQ(0, xen_map(&self->m, self->g.domid, self->g.refs, NR, RW));
+	ASSERT_EQ(0, fail_next("unmap_status", "2"));
+	EXPECT_EQ(0, xen_unmap(&self->m));
+	fail_none();
+	EXPECT_EQ(2, leaked(self));
+	/* On PV it is the process' mapping, and the kernel's stays with it. */
+	EXPECT_EQ(xen_guest_type() == XEN_GUEST_PV ? 2 : 0,
+		  granter_end(&self->g, 300));
+	EXPECT_TRUE(others_work(&self->g));
+	EXPECT_EQ(2, leaked(self));
+}
+
+static int leave_ptes(FIXTURE_DATA(gnt_leak) *self)
+{
+	return xen_map(&self->m, self->g.domid, self->g.refs, NR, RW) ||
+	       fail_next("unmap_user_ops", "1") || xen_unmap(&self->m);
+}
+
+/*
+ * The PTEs of a PV domain are still present when they are zapped. That must not
+ * be counted, which check_mm() sees when the process is gone.
+ */
+TEST_F(gnt_leak, ptes_left)
+{
+	if (xen_guest_type() != XEN_GUEST_PV)
+		SKIP(return, "Xen writes no PTEs here");
+	lost_in_child(_metadata, self, leave_ptes);
 }
 
 /* gntalloc forgets nothing, and counts right, when the grant table is full. */

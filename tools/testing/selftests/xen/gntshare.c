@@ -77,8 +77,7 @@ static int grant(struct share *s, unsigned int nr, int flags, uint32_t *refs,
 	ret = gntalloc_alloc(s->fd, s->to, flags, nr, refs, index);
 	if (ret)
 		return ret;
-	*mem = mmap(NULL, nr * xen_page_size(), PROT_READ | PROT_WRITE,
-		    MAP_SHARED, s->fd, *index);
+	*mem = gntalloc_map_each(s->fd, *index, nr);
 	if (*mem == MAP_FAILED) {
 		ret = -errno;
 		gntalloc_dealloc(s->fd, *index, nr);
@@ -136,10 +135,8 @@ static int share_again(struct share *s, unsigned int nr, bool read_only,
 {
 	int in_use, ret;
 
-	if (s->nr) {
-		munmap(s->mem, s->nr * xen_page_size());
-		gntalloc_dealloc(s->fd, s->index, s->nr);
-	}
+	munmap(s->mem, s->nr * xen_page_size());
+	gntalloc_dealloc_each(s->fd, s->index, s->nr);
 	in_use = xen_refs_in_use(s->refs, s->nr, ms);
 	s->nr = 0;
 	s->dir->nr = 0;
@@ -167,6 +164,9 @@ static int answer(struct share *s, uint64_t *value)
 		    offset >= XEN_PAGE_SIZE)
 			return -EINVAL;
 		word = s->mem + page * xen_page_size() + offset;
+		/* An ended page is gone. */
+		if (xen_probe(word, false))
+			return -ENOENT;
 		if (op == XEN_SHARE_PEEK)
 			*value = *word;
 		else
@@ -178,6 +178,12 @@ static int answer(struct share *s, uint64_t *value)
 		ret = share_again(s, page ? : s->max,
 				  *value & XEN_SHARE_READ_ONLY, offset);
 		*value = ret > 0 ? ret : 0;
+		return ret > 0 ? -EBUSY : ret;
+	case XEN_SHARE_END:
+		if (page >= s->nr || offset > 60000)
+			return -EINVAL;
+		ret = gntalloc_end_page(s->fd, s->index, s->mem, s->refs, page,
+					offset);
 		return ret > 0 ? -EBUSY : ret;
 	case XEN_SHARE_QUIT:
 		on_signal(0);

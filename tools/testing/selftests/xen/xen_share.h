@@ -34,12 +34,15 @@
  *	released by everybody; -EBUSY and their number in @rsp_value if some
  *	never were. The directory describes the new grants in either case.
  * @XEN_SHARE_QUIT: end the sharer
+ * @XEN_SHARE_END: end the grant of @req_page alone. Waits up to @req_offset
+ *	milliseconds for it to be released by everybody, -EBUSY if it was not
  */
 enum xen_share_op {
 	XEN_SHARE_PEEK = 1,
 	XEN_SHARE_POKE,
 	XEN_SHARE_REALLOC,
 	XEN_SHARE_QUIT,
+	XEN_SHARE_END,
 };
 
 /**

@@ -262,6 +262,13 @@ int xen_kmsg_reports(int fd)
 
 #define FAIL	"/sys/kernel/debug/fail_function/"
 
+unsigned int xen_rounds(unsigned int nr)
+{
+	const char *env = getenv("XEN_ROUNDS");
+
+	return env ? atoi(env) : nr;
+}
+
 static int put(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_TRUNC), ret = 0;
@@ -406,6 +413,45 @@ int gntalloc_dealloc(int fd, uint64_t index, uint32_t count)
 	};
 
 	return do_ioctl(fd, IOCTL_GNTALLOC_DEALLOC_GREF, &op);
+}
+
+void *gntalloc_map_each(int fd, uint64_t index, unsigned int count)
+{
+	size_t page = xen_page_size();
+	unsigned int i;
+	void *mem;
+
+	mem = mmap(NULL, count * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0);
+	for (i = 0; mem != MAP_FAILED && i < count; i++) {
+		if (mmap(mem + i * page, page, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd, index + i * page) !=
+		    MAP_FAILED)
+			continue;
+		munmap(mem, count * page);
+		mem = MAP_FAILED;
+	}
+	return mem;
+}
+
+void gntalloc_dealloc_each(int fd, uint64_t index, unsigned int count)
+{
+	unsigned int i;
+
+	/* What was none any more shows as a reference that never comes back. */
+	for (i = 0; i < count; i++)
+		gntalloc_dealloc(fd, index + i * xen_page_size(), 1);
+}
+
+int gntalloc_end_page(int fd, uint64_t index, void *mem, const uint32_t *refs,
+		      unsigned int page, int ms)
+{
+	size_t offset = page * xen_page_size();
+	int ret;
+
+	munmap(mem + offset, xen_page_size());
+	ret = gntalloc_dealloc(fd, index + offset, 1);
+	return ret ? : xen_refs_in_use(&refs[page], 1, ms);
 }
 
 int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
@@ -807,8 +853,7 @@ static int granter_alloc_local(struct granter *g, unsigned int nr, int flags)
 	ret = gntalloc_alloc(g->fd, g->domid, flags, nr, g->refs, &g->index);
 	if (ret)
 		return ret;
-	g->mem = mmap(NULL, nr * xen_page_size(), PROT_READ | PROT_WRITE,
-		      MAP_SHARED, g->fd, g->index);
+	g->mem = gntalloc_map_each(g->fd, g->index, nr);
 	if (g->mem == MAP_FAILED) {
 		ret = -errno;
 		g->mem = NULL;
@@ -924,8 +969,20 @@ int granter_end(struct granter *g, int ms)
 	}
 	munmap(g->mem, nr * xen_page_size());
 	g->mem = NULL;
-	ret = gntalloc_dealloc(g->fd, g->index, nr);
-	return ret ? : xen_refs_in_use(g->refs, nr, ms);
+	gntalloc_dealloc_each(g->fd, g->index, nr);
+	return xen_refs_in_use(g->refs, nr, ms);
+}
+
+int granter_end_page(struct granter *g, unsigned int page, int ms)
+{
+	uint64_t value = 0;
+	int ret;
+
+	if (g->kind == GRANTER_PEER)
+		return xen_peer_call(&g->peer, XEN_SHARE_END, page, ms, &value,
+				     ms);
+	ret = gntalloc_end_page(g->fd, g->index, g->mem, g->refs, page, ms);
+	return ret > 0 ? -EBUSY : ret;
 }
 
 int granter_returned(struct granter *g)

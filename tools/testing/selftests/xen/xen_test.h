@@ -70,6 +70,9 @@ int xen_module_users(const char *module);
 int xen_kmsg_open(void);
 int xen_kmsg_reports(int fd);
 
+/* How often something is repeated; XEN_ROUNDS in the environment: more. */
+unsigned int xen_rounds(unsigned int nr);
+
 /* Bytes that can be allocated. */
 size_t xen_free_memory(void);
 
@@ -96,6 +99,16 @@ int xen_parse_peer(const char *str, int *domid, uint32_t *ref);
 int gntalloc_alloc(int fd, int domid, int flags, uint32_t count,
 		   uint32_t *refs, uint64_t *index);
 int gntalloc_dealloc(int fd, uint64_t index, uint32_t count);
+/* Maps each page by itself, so that each can go; MAP_FAILED and errno. */
+void *gntalloc_map_each(int fd, uint64_t index, unsigned int count);
+/* Deallocates each page that was not deallocated before. */
+void gntalloc_dealloc_each(int fd, uint64_t index, unsigned int count);
+/*
+ * Ends the grant of @page of an allocation that gntalloc_map_each() has mapped
+ * at @mem: 1 if it is mapped by somebody @ms later.
+ */
+int gntalloc_end_page(int fd, uint64_t index, void *mem, const uint32_t *refs,
+		      unsigned int page, int ms);
 int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port);
 
 int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
@@ -252,7 +265,9 @@ int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
  * later. A gntshare keeps one page, a new one.
  */
 int granter_end(struct granter *g, int ms);
-/* The same after XEN_RETURN_MS. */
+/* Ends one of them: 0, or -EBUSY if it is still mapped @ms later. */
+int granter_end_page(struct granter *g, unsigned int page, int ms);
+/* granter_end() after XEN_RETURN_MS. */
 int granter_returned(struct granter *g);
 void granter_close(struct granter *g);
 
