@@ -37,6 +37,7 @@ check:		## the tests: series, static checks, harness, KUnit, selftests
 
 check-all:	## the rest, an hour or two: every patch, debug kernel, stress
 	@mkdir -p build
+	@scripts/setup arm
 	@scripts/loop --build x86_64 arm64 arm64-64k
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@scripts/check --all
