@@ -18,7 +18,7 @@ help:		## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 	@echo
 	@echo 'KERNEL=PATH     a git tree or source tarball in place of the fetched base'
-	@echo 'SOB="N <mail>"  signs off what make mbox writes'
+	@echo 'SOB="N <mail>"  signs off what make mbox writes (V=2: the second posting)'
 	@echo 'ARGS="--only gnt_busy"  what make compare runs (vm/compare --help)'
 	@echo 'ARCH=arm64-64k  arm64 with 64 KB pages (arm64: 4 KB), for make run, kernel, bisect, ...'
 	@echo 'vm/run --help   runs any command under Xen'
@@ -67,7 +67,7 @@ patches:	## kernel tree -> repo
 	@$(series) patches
 
 mbox:		## the mail-ready series in build/mbox
-	@$(series) mbox $(if $(SOB),--sob "$(SOB)")
+	@$(series) mbox $(if $(SOB),--sob "$(SOB)") $(if $(V),--version $(V))
 
 kernel:		## build kernel, modules, selftests (TREE=series|base)
 	@scripts/build $(TREE) $(ARCH)

@@ -20,6 +20,13 @@ LONG = ("mm, xen: a subject that is longer than what fits on one line of a mail 
 SUBJECTS = ["xen: add foo", "xen: build foo, double it", "tools: add a runner", "mm: drop old code",
             "tools: make things executable", LONG]
 SECONDS = itertools.count(1764580000, 60)
+MAINTAINERS = """#!/usr/bin/perl
+# in place of the kernel's: --no-tree ... FILE
+-f "MAINTAINERS" or die; open(F, $ARGV[-1]) or die; $_ = join("", <F>);
+print "\\"J\\xc3\\xb6rg X.\\" <j\\@example.org> (maintainer:XEN)\\n" if m{^diff.* b/drivers/}m;
+print "M. M. <m\\@example.org> (supporter:MM (CORE))\\n" if m{^diff.* b/mm/}m;
+print "J X <m\\@example.net> (reviewer:MM)\\nlist\\@example.org (open list)\\n";
+"""
 FOO = "#include <linux/xen.h>\n\n" + "".join(f"int foo_{n}(void);\n" for n in range(40))
 
 
@@ -61,6 +68,7 @@ def make_base(tree):
         "drivers/xen/old.c": lines,
         "mm/memory.c": "int fault(void)\n{\nout:\n" + lines.replace("line", "\tline") + "}\n",
         "mm/nonl": "one\ntwo\nthree", "tools/run-me": lines, "scripts/link": lines,
+        "MAINTAINERS": lines, "scripts/get_maintainer.pl": MAINTAINERS,
         "Documentation/index.rst": lines, "lib/lib.c": lines})
     git(tree, "tag", "base")
 
@@ -614,7 +622,7 @@ class PatchesRefuses(Case):
 
 
 class Mails(Case):
-    COVER = "Subject: xen: a séries of patches\n\nWhat it is för.\n\nAnd more.\n"
+    COVER = "Subject: xen: a séries of patches\nChange-Id: 2026-xen-1\n\nWhat it is för.\n\nAnd more.\n"
 
     def mails(self):
         return sorted(p.name for p in (self.top / "build/mbox").iterdir())
@@ -651,9 +659,37 @@ class Mails(Case):
                          r"  xen: build foo, double it\n(.*\n)+\nJürgen Größe \(1\):\n"
                          r"  xen: add foo\n\n (.*\n)+ 11 files changed, .*\n (.*\n)+")
         self.assertIn(" create mode 100755 tools/xen/run.sh\n", body)
+        self.assertTrue(body.endswith(
+            f"\n\n---\nbase-commit: {git(self.tree, 'rev-parse', 'base')}\nchange-id: 2026-xen-1\n"))
+        put(self.top, {"patches/0000-cover-letter": self.COVER.replace("Change-Id", "X")})
+        self.refused("mbox", "0000-cover-letter")
         put(self.top, {"patches/0000-cover-letter": "no subject\n"})
         self.refused("mbox", "0000-cover-letter")
         self.refused("check", "0000-cover-letter")
+
+    def test_recipients(self):
+        put(self.top, {"patches/0000-cover-letter": self.COVER})
+        self.series("mbox")
+        joerg, m = "To: =?utf-8?b?SsO2cmcgWC4=?= <j@example.org>", '"M. M." <m@example.org>'
+        cc = "\nCc: J X <m@example.net>,\n list@example.org\n"
+        for name, to in (self.patch(1).name, joerg), (self.patch(4).name, f"{joerg},\n {m}"), (
+                "0000-cover-letter.patch", f"{joerg},\n {m}"):
+            mail = (self.top / "build/mbox" / name).read_text()
+            self.assertIn(f"\n{to}{cc}", mail.partition("\n\n")[0] + "\n")
+        self.series("mbox", "--no-recipients")
+        self.assertNotIn("\nCc: ", (self.top / "build/mbox" / self.patch(1).name).read_text())
+        git(self.tree, "switch", "-q", "-C", "master", "base")
+        commit(self.tree, "none", {"MAINTAINERS": None})
+        git(self.tree, "tag", "-f", "base")
+        self.refused("mbox", "get_maintainer.pl")
+
+    def test_version(self):
+        put(self.top, {"patches/0000-cover-letter": self.COVER})
+        self.series("mbox", "--version", "2")
+        for name, n in ("0000-cover-letter.patch", 0), (self.patch(1).name, 1):
+            self.assertIn(f"Subject: [PATCH v2 {n}/6] ",
+                          (self.top / "build/mbox" / name).read_text())
+        self.assertIn("counts from 1", self.series("mbox", "--version", "0", code=2))
 
     def test_sign_off(self):
         self.series("mbox", "--sob", "Sämple Name <s@example.org>")
