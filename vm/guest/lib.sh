@@ -25,15 +25,16 @@ there() { [ -e /sys/bus/xen-backend/devices/vbd-"$1"-51712 ]; }
 say() { printf '\036%s\n' "$*"; }
 
 # share_with DOMID: pages for the selftests of that domain to map; prints
-# what they take as XEN_PEER.
+# what they take as XEN_PEER, or nothing where none can be shared.
 share_with() {
 	gntshare=/usr/libexec/kselftests/xen/gntshare
 	[ -x $gntshare ] && modprobe -q xen-gntalloc || return 0
 	$gntshare --to "$1" --count 1000 >/run/peer 2>/run/peer.err </dev/null &
 	n=0
-	until [ -s /run/peer ] || [ $n -ge 50 ]; do
+	until [ -s /run/peer ] || [ $n -ge 600 ]; do
 		n=$((n + 1))
 		sleep 0.1
 	done
+	[ -s /run/peer ] || { cat /run/peer.err >&2; return 1; }
 	head -n 1 /run/peer
 }

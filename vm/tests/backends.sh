@@ -45,8 +45,13 @@ under_load() {
 	dd if=/dev/urandom of=/tmp/net bs=1M count=16 2>/dev/null
 	nc -l -p 5001 -e md5sum &
 	in-domu sh -c "$(echo "$load" | tr '\n' ' ')" >/tmp/said 2>&1 &
-	sleep 3
-	nc 10.77.0.2 5000 </tmp/net >/tmp/there
+	# when the domU listens
+	n=0
+	until nc 10.77.0.2 5000 </tmp/net >/tmp/there; do
+		n=$((n + 1))
+		[ $n -lt 60 ] || return 1
+		sleep 0.5
+	done
 	wait
 	cat /tmp/said
 	[ "$(grep -c '^same' /tmp/said)" = 4 ] && grep -q '^sent' /tmp/said &&
@@ -83,9 +88,13 @@ destroyed() {
 	busy_disk xvdb || return
 	timeout 60 xl destroy domu
 	until_idle 20 || return
-	sleep 1
-	xl list
-	! xl list | grep -q -e domu -e null
+	# Xen and xenconsoled let go of it in their own time
+	n=0
+	while xl list | grep -q -e domu -e null; do
+		n=$((n + 1))
+		[ $n -lt 60 ] || { xl list; return 1; }
+		sleep 0.5
+	done
 }
 
 # attach DISK: a second or third one of the domU

@@ -95,7 +95,7 @@ class Status(unittest.TestCase):
 
     def test_time_out(self):
         """A command that hangs: 124, with the log's tail, and what it had said."""
-        r = run("--timeout", "25", "--", "sh", "-c", "echo begun; sleep 1000")
+        r = run("--timeout", "90", "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(r.returncode, 124)
         self.assertEqual(r.stdout, "begun\n")
         self.assertIn("last lines", r.stderr)
@@ -128,7 +128,7 @@ class Kernel(unittest.TestCase):
         start = time.monotonic()
         self.reported("--", "sh", "-c", "echo c >/proc/sysrq-trigger; sleep 300",
                       says="Kernel panic|sysrq|BUG")
-        self.assertLess(time.monotonic() - start, 120)
+        self.assertLess(time.monotonic() - start, 300)
 
     def test_warning(self):
         """A WARN is a failure though the command succeeds."""
@@ -178,8 +178,10 @@ class Suite(unittest.TestCase):
         "fails": "echo 'TAP version 13'; echo 1..1; echo '# f.c:7:case:Expected 1 == 2'; "
                  "echo 'not ok 1 bad.case'; exit 1",
         # what stays mapped behind its back
-        "keeps": "./gntshare --to 0 --count 3 </dev/null >/tmp/p 2>&1 & sleep 1; "
-                 "./gntmap --hold 99 $(cat /tmp/p) >/dev/null 2>&1 & sleep 1; "
+        "keeps": "./gntshare --to 0 --count 3 </dev/null >/tmp/p 2>&1 & "
+                 "until [ -s /tmp/p ]; do sleep 0.1; done; "
+                 "./gntmap --read --hold 99 $(cat /tmp/p) >/tmp/m 2>&1 & "
+                 "until [ -s /tmp/m ]; do sleep 0.1; done; "
                  "echo 'TAP version 13'; echo 1..1; echo 'ok 1 keeps.case'",
         "short": "echo 'TAP version 13'; echo 1..2; echo 'ok 1 short.case'; exit 0",
         # -l prints what kselftest_harness.h does; two of the four cases panic

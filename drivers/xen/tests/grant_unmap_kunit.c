@@ -867,11 +867,14 @@ static void unmap_race_test(struct kunit *test)
 	t->q.wq = system_dfl_wq;
 	make_pages(test, 2 * nr, true);
 	r = make_reqs(test, nr, 2);
-	task = kthread_run(let_go, t, "unmap_race_test");
+	task = kthread_create(let_go, t, "unmap_race_test");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	get_task_struct(task);
 
 	for (i = 0; i < nr; i++) {
+		/* The first ones wait for sure. */
+		if (i == 50)
+			wake_up_process(task);
 		unmap_async(&t->q, &r[i].req);
 		if (i % 13 == 5 && READ_ONCE(r[i - 3].done) == 0 &&
 		    unmap_cancel(&t->q, &r[i - 3].req)) {

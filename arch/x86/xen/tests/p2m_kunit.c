@@ -7,6 +7,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/cpumask.h>
+#include <linux/initrd.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/prandom.h>
@@ -495,9 +496,12 @@ static void p2m_no_leak(struct kunit *test)
 {
 	const unsigned int rounds = xen_pv_domain() ? 100 : 1000, leaves = 20;
 	struct p2m_tree *tree = new_tree(test, 2 * TABLE);
-	unsigned long free = global_zone_page_state(NR_FREE_PAGES);
+	unsigned long free;
 	unsigned int i, k;
 
+	/* That takes pages, too. */
+	wait_for_initramfs();
+	free = global_zone_page_state(NR_FREE_PAGES);
 	for (i = 0; i < rounds; i++) {
 		for (k = 0; k < leaves; k++)
 			set(test, tree, TABLE + k * LEAF, MFN);

@@ -36,7 +36,7 @@
  */
 static int returned(struct granter *g, int users)
 {
-	int tries = 100;
+	int tries = 1000;
 
 	if (!g->nr)
 		return 0;

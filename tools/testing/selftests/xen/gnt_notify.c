@@ -20,7 +20,7 @@
 #define EVENT	UNMAP_NOTIFY_SEND_EVENT
 
 /* An event arrives within this, or has not been sent. */
-#define SOON	2000
+#define SOON	10000
 #define NEVER	50
 
 /* The word under test: byte 3 of word 2 is what gets cleared. */

@@ -29,12 +29,14 @@
 /*
  * What a grant may take to come back, and half of them. An idle machine needs
  * ten milliseconds, but an emulated one with a debug kernel may not get a cpu for
- * some time; the exact bounds are for KUnit, which has a clock of its own, and
- * for benchmarks.
+ * seconds; the exact bounds are for KUnit, which has a clock of its own, and for
+ * benchmarks.
  */
-#define MAX_MS		2000
+#define MAX_MS		10000
 #define MEDIAN_MS	150
 #define SAMPLES		9
+/* What is still there then is not of these tests. */
+#define SETTLE_MS	2000
 
 static double now_ms(void)
 {
@@ -64,6 +66,18 @@ static long debugfs(const char *file, const char *name)
 static long waiting(void)
 {
 	return debugfs("grant_unmap", "waiting_requests");
+}
+
+/* A number of what waits, when that of the test before is gone. */
+static long settled(const char *file, const char *name)
+{
+	double start = now_ms();
+	long val;
+
+	do {
+		val = debugfs(file, name);
+	} while (val > 0 && now_ms() - start < SETTLE_MS && !usleep(1000));
+	return val;
 }
 
 /**
@@ -102,7 +116,7 @@ FIXTURE_SETUP(gnt_queue)
 		SKIP(return, "%s", self->g.why);
 	ASSERT_EQ(0, ret)
 		TH_LOG("%s", self->g.why);
-	self->waiting = waiting();
+	self->waiting = settled("grant_unmap", "waiting_requests");
 }
 
 FIXTURE_TEARDOWN(gnt_queue)
@@ -117,7 +131,7 @@ static double until_returned(FIXTURE_DATA(gnt_queue) *self)
 {
 	double start = now_ms();
 
-	while (waiting() > self->waiting && now_ms() - start < 4 * MAX_MS)
+	while (waiting() > self->waiting && now_ms() - start < 2 * MAX_MS)
 		usleep(500);
 	return now_ms() - start;
 }
@@ -161,10 +175,10 @@ static void release_to_unmap(struct __test_metadata *_metadata,
 	}
 	hold_exit(&h);
 	qsort(took, samples, sizeof(*took), cmp_double);
-	EXPECT_GE(MEDIAN_MS, took[samples / 2]);
+	EXPECT_GE(MEDIAN_MS, took[(samples - 1) / 2]);
 	EXPECT_GE(MAX_MS, took[samples - 1]);
 	TH_LOG("in use for %u ms: unmapped after %.1f ms, at most %.1f", ms,
-	       took[samples / 2], took[samples - 1]);
+	       took[(samples - 1) / 2], took[samples - 1]);
 }
 
 TEST_F(gnt_queue, pipe_10)
@@ -217,6 +231,9 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 	EXPECT_GE(MAX_MS, until_returned(self));
 	EXPECT_EQ(xen_share_pattern(200, 7), buf[7]);
 	hold_exit(&h);
+	/* The one that was ended while it was mapped comes back, too. */
+	if (variant->kind == GRANTER_LOCAL)
+		EXPECT_EQ(0, xen_refs_in_use(self->g.refs, 512, XEN_RETURN_MS));
 }
 
 /*
@@ -225,12 +242,13 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
  */
 TEST_F_TIMEOUT(gnt_queue, ended_early, 120)
 {
-	long before = debugfs("grant_end", "deferred");
 	uint32_t refs[512];
 	double start;
+	long before;
 
 	if (variant->kind != GRANTER_LOCAL)
 		SKIP(return, "the peer would have to look");
+	before = settled("grant_end", "deferred");
 	memcpy(refs, self->g.refs, sizeof(refs));
 	ASSERT_EQ(0, xen_map(&self->m, self->g.domid, refs, 512, RW));
 	EXPECT_EQ(512, granter_end(&self->g, 0));
@@ -239,10 +257,10 @@ TEST_F_TIMEOUT(gnt_queue, ended_early, 120)
 	start = now_ms();
 	ASSERT_EQ(0, xen_unmap(&self->m));
 	while (debugfs("grant_end", "deferred") > before &&
-	       now_ms() - start < 2 * MAX_MS)
+	       now_ms() - start < MAX_MS)
 		usleep(1000);
 	TH_LOG("512 grants were back after %.0f ms", now_ms() - start);
-	EXPECT_GT(2 * MAX_MS, now_ms() - start);
+	EXPECT_GT(MAX_MS, now_ms() - start);
 	/* To be sure; it takes long with large pages. */
 	EXPECT_EQ(0, xen_refs_in_use(refs, 512, before < 0 ? 4000 :
 							 XEN_RETURN_MS));

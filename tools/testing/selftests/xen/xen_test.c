@@ -758,7 +758,7 @@ int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref)
 							  p->dir->port);
 	}
 	/* An earlier mapper may have died with a request under way. */
-	ret = peer_wait(p, p->dir->req_seq, 10000);
+	ret = peer_wait(p, p->dir->req_seq, XEN_RETURN_MS + 10000);
 	if (ret)
 		goto err;
 	return 0;
