@@ -51,7 +51,8 @@ compare:	## the kselftests on the base and on the series, side by side
 	@scripts/build base $(ARCH)
 	@vm/compare $(if $(filter arm64%,$(ARCH)),--configs $(ARCH)) $(ARGS)
 
-bench:		## measure the series against the base (PART=... for one)
+bench:		## measure the series against the base: build/bench/report.html (PART=... for one)
+	@bench/run --check $(ARCH) $(PART)
 	@mkdir -p build
 	@scripts/setup bench
 	@scripts/loop --build $(ARCH)
