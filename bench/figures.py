@@ -63,6 +63,10 @@ class Part:
     def n_of(self, case):
         return self.about.get("n of", {}).get(case, self.about["n"])
 
+    def per_one(self, metric):
+        """Whether that is to be told per one of n: not of what has a cost as a whole."""
+        return METRICS[metric][2] and not self.about.get("whole")
+
     def one(self, case):
         return self.n_of(case).rstrip("s")
 
@@ -78,10 +82,10 @@ class Part:
         value = self.value(variant, case, n, metric)
         if value is None:
             return "not measured"
-        _, unit, per_one = METRICS[metric]
+        unit = METRICS[metric][1]
         spread = "+" not in case and self.rows[variant, case, n, metric]["spread"] / 2
         text = number(value) + (f" ± {number(spread)}" if spread else "") + (unit and " " + unit)
-        if per_one and n > 1:
+        if self.per_one(metric) and n > 1:
             text += f"<small>{number(value / n)} per {self.one(case)}</small>"
         return text
 

@@ -349,6 +349,29 @@ class Run(Case):
         self.assertGreater(rows["release-to-unmap", "p50_ms"]["spread"], 45)
         self.assertEqual(self.report()[1].rows[0][0], "part")
 
+    def test_what_vm_run_prints(self):
+        (self.root / "vm").mkdir()
+        script = self.root / "vm/run"
+        script.write_text("#!/bin/sh\necho a 1 2 0\n[ $2 = series ]\n")
+        script.chmod(0o755)
+        with mock.patch.multiple(RUN, TOP=str(self.root), BOOTS=[]):
+            self.assertEqual(RUN.run("series", ["f"], "a b", "--icount"), [["a", "1", "2", "0"]])
+            self.assertEqual(RUN.BOOTS,
+                             ["vm/run --tree series --icount --add f -- sh -c 'a b'"])
+            with self.assertRaisesRegex(RUN.Failed, "vm/run on base ended with status 1"):
+                RUN.run("base", [], "a b")
+
+    def test_facts(self):
+        facts = RUN.facts("x86_64")
+        self.assertIn(str(os.cpu_count()), str(facts["host's cores"]))
+        self.assertRegex(facts["host's memory"], r"^\d+\.\d GiB$")
+        with mock.patch.multiple(RUN, TOP=str(self.root), ROOT=str(self.root)):
+            (self.root / "build/xen").mkdir(parents=True)
+            (self.root / "build/xen/xen-arm64").write_bytes(b"x\0004.20.3+127-gc4+deb13u1\0y")
+            facts = RUN.facts("arm64-64k")
+        self.assertEqual(facts["Xen"], "4.20.3+127-gc4+deb13u1")
+        self.assertIn("unknown", facts["base kernel"])
+
     def test_arguments(self):
         for args, said in ((("nothing",), "no part nothing (there is: foreign-map, "),
                            (("--help", "p2m"), "no part --help"),
