@@ -59,6 +59,13 @@ bench:		## measure the series against the base: build/bench/report.html (PART=..
 	@scripts/build base $(ARCH)
 	@bench/run $(or $(PART),$(if $(filter arm64%,$(ARCH)),foreign-map-$(ARCH)))
 
+docs:		## build the pages of Documentation/xen as HTML, and check them
+	@mkdir -p build
+	@scripts/setup docs
+	@scripts/base
+	@$(series) tree
+	@scripts/docs
+
 tree:		## repo -> kernel tree build/linux, one commit a patch
 	@mkdir -p build
 	@scripts/base
@@ -84,10 +91,10 @@ kernel-path:	## print the image to boot (TREE=series|base)
 
 clean:		## remove what was built; the fetched base and the tree stay
 	rm -rf $(BUILD_ROOT)/x86_64 $(BUILD_ROOT)/arm64 $(BUILD_ROOT)/arm64-64k \
-		$(BUILD_ROOT)/bench build/rootfs build/xen build/logs build/results build/tmp $(BUILD_ROOT)/static-mbox
+		$(BUILD_ROOT)/bench $(BUILD_ROOT)/docs build/rootfs build/xen build/logs build/results build/tmp $(BUILD_ROOT)/static-mbox
 	@for tree in base bisect; do \
 		[ ! -d $(BUILD_ROOT)/linux-$$tree ] || git -C $(BUILD_ROOT)/linux \
 			worktree remove --force $(BUILD_ROOT)/linux-$$tree; done
 
-.PHONY: help setup run check check-all bisect compare bench tree patches mbox kernel rootfs shell kernel-path clean
+.PHONY: help setup run check check-all bisect compare bench docs tree patches mbox kernel rootfs shell kernel-path clean
 .DEFAULT_GOAL := help
