@@ -32,6 +32,7 @@ run:		## set up, fetch, build, boot Xen with dom0 and domU, run the tests
 
 check:		## the tests: series, static checks, harness, KUnit, selftests
 	@mkdir -p build
+	@scripts/setup docs
 	@scripts/loop --build x86_64 arm64-64k
 	@scripts/check
 

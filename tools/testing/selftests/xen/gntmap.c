@@ -74,7 +74,14 @@ static int verify(const struct xen_map *m)
  * @nr: number of @refs
  * @count: --count, 0 for all
  * @hold: --hold, in seconds
- * @value: --write
+ * @value: what --write writes
+ * @fresh: --fresh
+ * @read: --read
+ * @verify: --verify
+ * @write: --write
+ * @quit: --quit
+ * @no_directory: --no-directory
+ * @help: --help
  */
 struct args {
 	int domid;
