@@ -76,6 +76,8 @@ patches:	## kernel tree -> repo
 	@$(series) patches
 
 mbox:		## the mail-ready series in build/mbox
+	@mkdir -p build
+	@scripts/base
 	@$(series) mbox $(if $(SOB),--sob "$(SOB)") $(if $(V),--version $(V))
 
 kernel:		## build kernel, modules, selftests (TREE=series|base)

@@ -4,7 +4,7 @@
  *
  * What can be unmapped is unmapped by who asks for it. Pages that somebody else
  * has a reference to, a disk's driver or a socket say, wait in a queue, which
- * is looked at every few milliseconds as long as something is in it. What that
+ * is looked at every few milliseconds as long as something is in it. What a look
  * costs is bounded by UNMAP_PAGES_PER_MS: where there are more pages, they take
  * turns, those that were handed over lately among themselves.
  *
@@ -360,32 +360,41 @@ static void put_in_turn(struct unmap_queue *q, struct gnttab_unmap_request *req,
 	list_move_tail(&req->turn, &q->turn[req->age]);
 }
 
+/* What look_at() takes of its budget at most. */
+static unsigned int cost_of(const struct gnttab_unmap_request *req)
+{
+	unsigned int nr = req->last - req->first + 1;
+
+	return req->waits + (nr - req->waits) / UNMAP_SKIPS_PER_PAGE;
+}
+
 /*
- * Moves the next requests of an age, of up to @budget pages, to @list; those
- * that have grown older come to those of their age. Returns the number of both.
+ * Moves the next requests of an age to @list, of which the last one may cost more
+ * than is left of @budget; those that have grown older come to those of their
+ * age, but not in a flush, which is past these. Returns the number of both.
  */
 static unsigned int take(struct unmap_queue *q, enum unmap_age age,
-			 unsigned int max, unsigned int budget,
+			 unsigned int max, unsigned int budget, bool flush,
 			 struct list_head *list)
 {
 	struct gnttab_unmap_request *req;
-	unsigned int nr = 0, pages = 0, moved = 0;
+	unsigned int nr = 0, cost = 0, moved = 0;
 	unsigned long now = unmap_now();
 
 	lockdep_assert_held(&q->lock);
 	while (nr < min(max, UNMAP_BATCH) && nr + moved < max &&
-	       pages < budget && moved < UNMAP_MAX_MOVES &&
+	       cost < budget && moved < UNMAP_MAX_MOVES &&
 	       !list_empty(&q->turn[age])) {
 		req = list_first_entry(&q->turn[age],
 				       struct gnttab_unmap_request, turn);
-		if (age_of(req, now) != age) {
+		if (!flush && age_of(req, now) != age) {
 			put_in_turn(q, req, now);
 			moved++;
 			continue;
 		}
 		list_move_tail(&req->turn, list);
 		req->looked_at = true;
-		pages += req->waits;
+		cost += cost_of(req);
 		nr++;
 	}
 	return nr + moved;
@@ -432,7 +441,7 @@ static unsigned int look_at_age(struct unmap_queue *q, enum unmap_age age,
 	for (; nr && budget; nr -= n) {
 		mutex_lock(&q->look_lock);
 		spin_lock_irq(&q->lock);
-		n = take(q, age, nr, budget, &list);
+		n = take(q, age, nr, budget, flush, &list);
 		spin_unlock_irq(&q->lock);
 
 		/* Not before one of them was queued. */
@@ -629,9 +638,10 @@ static __always_inline void unmap_async(struct unmap_queue *q,
  * done() comes after the last. As long as that takes, the request and what it
  * points to must stay as they are, and its module can't be unloaded.
  *
- * The result that done() gets is the first error of gnttab_unmap_refs(), or 0.
- * Whether a grant was unmapped is in the status of its operation, which is not
- * positive then.
+ * The result that done() gets is the first error of gnttab_unmap_refs(), or 0;
+ * grants of other requests may have been unmapped with that call. Whether a
+ * grant was unmapped is in the status of its operation, which is not positive
+ * then.
  *
  * Context: Any context but NMI. done() is called in the caller's context, with
  * the locks that the caller holds, or in process context without any. In either
@@ -691,6 +701,7 @@ static bool unmap_cancel(struct unmap_queue *q, struct gnttab_unmap_request *req
 	list_del(&req->turn);
 	q->nr[req->age]--;
 	q->pages -= req->waits;
+	module_put(req->module);
 	return true;
 }
 
@@ -721,7 +732,7 @@ static int unmap_sync(struct unmap_queue *q, struct gnttab_unmap_request *req)
 	req->data = &sync;
 	req->done = unmap_sync_done;
 	unmap_async(q, req);
-	if (!wait_for_completion_interruptible(&sync.done))
+	if (!wait_for_completion_killable(&sync.done))
 		return sync.result;
 
 	while (!unmap_cancel(q, req)) {
@@ -736,9 +747,9 @@ static int unmap_sync(struct unmap_queue *q, struct gnttab_unmap_request *req)
  * @req: what to unmap; done() and data are not the caller's
  *
  * Context: Process context, not in done(). Sleeps until no page is in use, or
- * until the caller gets a signal, which kernel threads don't.
+ * until the caller is killed, which kernel threads are not.
  * Return: 0, or the first error of gnttab_unmap_refs(), and no operation waits;
- * -EINTR after a signal: operations whose status is positive were not tried, and
+ * -EINTR if it was killed: operations whose status is positive were not tried, and
  * what they map is mapped still. Another request can be made for these
  */
 int gnttab_unmap_refs_sync(struct gnttab_unmap_request *req)
@@ -752,16 +763,15 @@ int gnttab_unmap_refs_sync(struct gnttab_unmap_request *req)
 EXPORT_SYMBOL_GPL(gnttab_unmap_refs_sync);
 
 /**
- * gnttab_unmap_suspend() - unmap what is idle, and nothing from then on
+ * gnttab_unmap_suspend() - unmap nothing that waits from now on
  *
- * Before this domain is saved, or migrated.
+ * Right before this domain is saved, or migrated.
  *
  * Context: Process context. Until gnttab_unmap_resume(), which the same thread is
- * to call, what waits is left alone.
+ * to call, what waits is left alone. Waits for hypercalls, not for done().
  */
 void gnttab_unmap_suspend(void)
 {
-	gnttab_unmap_flush(NULL);
 	mutex_lock(&unmap_queue.look_lock);
 }
 
@@ -893,7 +903,7 @@ static int __init unmap_init(void)
 		return -ENODEV;
 	unmap_queue_init(q, unmap_work);
 	/* A request may be all that a write-back waits for. */
-	q->wq = alloc_workqueue("xen-grant-unmap", WQ_PERCPU | WQ_MEM_RECLAIM,
+	q->wq = alloc_workqueue("xen-grant-unmap", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				1);
 	if (!q->wq)
 		q->wq = system_dfl_wq;

@@ -45,7 +45,6 @@ static void pages_vma_close(struct vm_area_struct *vma)
 {
 	struct vma_pages_test *t = vma->vm_private_data;
 
-	vma_set_pages(vma, NULL);
 	t->vmas--;
 }
 

@@ -580,6 +580,71 @@ static void unmap_flush_test(struct kunit *test)
 	expect_empty(test);
 }
 
+/* A flush misses nothing that gets older in the meantime. */
+static void unmap_flush_aged_test(struct kunit *test)
+{
+	static const unsigned int until[] = { UNMAP_NEW_UNTIL_MS,
+					      UNMAP_YOUNG_UNTIL_MS };
+	struct unmap_test *t = test->priv;
+	struct unmap_test_req *r;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(until); i++) {
+		make_pages(test, 2, true);
+		r = make_reqs(test, 2, 1);
+		queue_all(t, r, 2);
+		while (t->now + t->ms - r[0].req.since < until[i])
+			look(test);
+		t->in_use[0] = false;
+		unmap_flush(&t->q, NULL);
+		t->now = r[0].req.since + until[i];
+		look(test);
+		KUNIT_EXPECT_EQ(test, 1, r[0].done);
+		KUNIT_EXPECT_EQ(test, 1, t->q.flush_left);
+		t->in_use[1] = false;
+		look(test);
+		KUNIT_EXPECT_EQ(test, 0, not_done_once(r, 2));
+		expect_empty(test);
+	}
+}
+
+/* A request of few pages that wait among many that don't holds up no other. */
+static void unmap_sparse_test(struct kunit *test)
+{
+	const unsigned int nr = 60000, every = 250;
+	struct unmap_test *t = test->priv;
+	struct unmap_test_req *r;
+	unsigned int i, looks;
+
+	make_pages(test, 2 * nr, false);
+	for (i = 0; i <= nr; i += every)
+		t->in_use[i] = true;
+	r = make_reqs(test, 2, nr);
+	r[1].req.count = 1;
+	queue_all(t, r, 1);
+	for (looks = 0; looks < 2000 && r[0].req.waits > nr / every; looks++)
+		look(test);
+	KUNIT_ASSERT_EQ(test, nr / every, r[0].req.waits);
+	t->now += UNMAP_YOUNG_UNTIL_MS;
+	look(test);
+	/* It comes behind the other one. */
+	queue_all(t, r + 1, 1);
+	t->now += UNMAP_YOUNG_UNTIL_MS;
+	look(test);
+	look(test);
+
+	t->in_use[nr] = false;
+	for (looks = 0; looks < 20 && !r[1].done; looks++)
+		look(test);
+	KUNIT_EXPECT_EQ(test, 1, r[1].done);
+	KUNIT_EXPECT_EQ(test, 0, r[0].done);
+	set_in_use(t, false);
+	for (looks = 0; looks < 2000 && !r[0].done; looks++)
+		look(test);
+	KUNIT_EXPECT_EQ(test, 0, not_done_once(r, 2));
+	expect_empty(test);
+}
+
 /* A request that is taken back is not done; what is left of it can be made. */
 static void unmap_cancel_test(struct kunit *test)
 {
@@ -913,6 +978,8 @@ static struct kunit_case unmap_cases[] = {
 	KUNIT_CASE(unmap_again_test),
 	KUNIT_CASE(unmap_freed_test),
 	KUNIT_CASE(unmap_flush_test),
+	KUNIT_CASE(unmap_flush_aged_test),
+	KUNIT_CASE_SLOW(unmap_sparse_test),
 	KUNIT_CASE(unmap_cancel_test),
 	KUNIT_CASE(unmap_forget_test),
 	KUNIT_CASE(unmap_interval_test),
