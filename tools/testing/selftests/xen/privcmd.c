@@ -21,11 +21,6 @@
 #define MAX	1000			/* frames */
 #define EXTENT	512			/* frames of an extent of the table */
 #define NOBODY	0x10000000000ULL	/* a frame that is nowhere */
-#if defined(__aarch64__)
-#define RAM	(0x40000000ULL >> 12)	/* of a guest */
-#else
-#define RAM	(16ULL << 20 >> 12)
-#endif
 
 /**
  * FIXTURE(privcmd) - frames to map
@@ -139,7 +134,7 @@ FIXTURE_SETUP(privcmd)
 		if (!peer || xen_parse_peer(peer, &self->domid, &ref))
 			SKIP(return, "no XEN_PEER, whose frames to map");
 		for (i = 0; i < MAX; i++)
-			self->frames[i] = RAM + i;
+			self->frames[i] = XEN_GUEST_RAM + i;
 	}
 	self->one = reserve(self, 1, 0);
 	ASSERT_NE(MAP_FAILED, self->one);

@@ -6,6 +6,7 @@
 #ifndef SELFTEST_XEN_PRIVCMD_H
 #define SELFTEST_XEN_PRIVCMD_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 
@@ -16,12 +17,35 @@ struct privcmd_hypercall {
 	uint64_t arg[5];
 };
 
+struct privcmd_mmap_entry {
+	uint64_t va;
+	uint64_t mfn;
+	uint64_t npages;
+};
+
+struct privcmd_mmap {
+	int num;
+	uint16_t dom;
+	struct privcmd_mmap_entry *entry;
+};
+
 struct privcmd_mmapbatch_v2 {
 	unsigned int num;
 	uint16_t dom;
 	uint64_t addr;
 	const xen_pfn_t *arr;
 	int *err;
+};
+
+struct privcmd_dm_op_buf {
+	void *uptr;
+	size_t size;
+};
+
+struct privcmd_dm_op {
+	uint16_t dom;
+	uint16_t num;
+	const struct privcmd_dm_op_buf *ubufs;
 };
 
 struct privcmd_mmap_resource {
@@ -35,8 +59,14 @@ struct privcmd_mmap_resource {
 
 #define IOCTL_PRIVCMD_HYPERCALL \
 	_IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
+#define IOCTL_PRIVCMD_MMAP \
+	_IOC(_IOC_NONE, 'P', 2, sizeof(struct privcmd_mmap))
 #define IOCTL_PRIVCMD_MMAPBATCH_V2 \
 	_IOC(_IOC_NONE, 'P', 4, sizeof(struct privcmd_mmapbatch_v2))
+#define IOCTL_PRIVCMD_DM_OP \
+	_IOC(_IOC_NONE, 'P', 5, sizeof(struct privcmd_dm_op))
+#define IOCTL_PRIVCMD_RESTRICT \
+	_IOC(_IOC_NONE, 'P', 6, sizeof(uint16_t))
 #define IOCTL_PRIVCMD_MMAP_RESOURCE \
 	_IOC(_IOC_NONE, 'P', 7, sizeof(struct privcmd_mmap_resource))
 
@@ -46,6 +76,13 @@ struct privcmd_mmap_resource {
 #define XENMEM_resource_grant_table	1
 #define GTF_type_mask			3
 #define GTF_permit_access		1
+
+/* A frame that is RAM of a guest which is not PV. */
+#if defined(__aarch64__)
+#define XEN_GUEST_RAM	(0x40000000ULL >> 12)
+#else
+#define XEN_GUEST_RAM	(16ULL << 20 >> 12)
+#endif
 
 struct xen_machphys_mfn_list {
 	unsigned int max_extents;

@@ -465,6 +465,26 @@ int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
 	return do_ioctl(fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &op);
 }
 
+unsigned int gntalloc_used(int fd)
+{
+	struct ioctl_gntalloc_alloc_gref op;
+	unsigned int low = 0, high = 1 << 20, mid, old;
+
+	if (xen_param_get("xen_gntalloc", "limit", &old))
+		return 0;
+	while (low < high) {
+		mid = (low + high) / 2;
+		xen_param_set("xen_gntalloc", "limit", mid);
+		op = (struct ioctl_gntalloc_alloc_gref){ .domid = DOMID_INVALID };
+		if (do_ioctl(fd, IOCTL_GNTALLOC_ALLOC_GREF, &op))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	xen_param_set("xen_gntalloc", "limit", old);
+	return low;
+}
+
 int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
 	       uint64_t *index)
 {

@@ -109,6 +109,11 @@ void gntalloc_dealloc_each(int fd, uint64_t index, unsigned int count);
  */
 int gntalloc_end_page(int fd, uint64_t index, void *mem, const uint32_t *refs,
 		      unsigned int page, int ms);
+/*
+ * The number of pages that gntalloc counts, those of others as well: the lowest
+ * limit with which it still gives out none. For a moment nobody else gets any.
+ */
+unsigned int gntalloc_used(int fd);
 int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port);
 
 int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,

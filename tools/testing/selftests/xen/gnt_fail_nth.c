@@ -1,0 +1,1372 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each allocation of a call is made to fail, one after the other: the call
+ * succeeds without it or says so, succeeds when it is made again, and leaves
+ * nothing behind. There is a test for each ioctl and each mmap() of the devices
+ * that allocates, and for what the kernel does to their mappings.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "kselftest_harness.h"
+#include "xen_privcmd.h"
+#include "xen_test.h"
+
+#define RW		(PROT_READ | PROT_WRITE)
+#define MANY		512		/* pages: more than one page of each array */
+#define SLOW		20		/* allocations of a call */
+#define MAX_NTH		3000		/* allocations of one call */
+#define MAX_PORTS	64		/* those that a new ring of evtchn takes */
+#define DEBUG_DIR	"/sys/kernel/debug/"
+
+/* What is set for all allocations to fail, those that may wait as well. */
+static struct setting {
+	const char *path, *val;
+	char old[16];
+} settings[] = {
+	{ .path = DEBUG_DIR "failslab/ignore-gfp-wait", .val = "N" },
+	{ .path = DEBUG_DIR "failslab/verbose", .val = "0" },
+	{ .path = DEBUG_DIR "fail_page_alloc/ignore-gfp-wait", .val = "N" },
+	{ .path = DEBUG_DIR "fail_page_alloc/ignore-gfp-highmem", .val = "N" },
+	{ .path = DEBUG_DIR "fail_page_alloc/min-order", .val = "0" },
+	{ .path = DEBUG_DIR "fail_page_alloc/verbose", .val = "0" },
+};
+
+static const char *unset;	/* the one that could not be set */
+
+static int read_text(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return -errno;
+	len = read(fd, buf, size - 1);
+	close(fd);
+	if (len < 0)
+		return -EIO;
+	buf[len] = 0;
+	return 0;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (fd < 0)
+		return -errno;
+	len = write(fd, text, strlen(text));
+	close(fd);
+	return len == (ssize_t)strlen(text) ? 0 : -EIO;
+}
+
+static void restore_settings(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		if (*settings[i].old)
+			write_text(settings[i].path, settings[i].old);
+}
+
+static void make_settings(void)
+{
+	struct setting *s;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings) && !unset; i++) {
+		s = &settings[i];
+		if (read_text(s->path, s->old, sizeof(s->old)) ||
+		    write_text(s->path, s->val))
+			unset = s->path;
+	}
+}
+
+/*
+ * How many objects of kmalloc() there are, of each size. What a CPU keeps for
+ * later counts too, unless the cache was shrunk before.
+ */
+#define SLABS	11		/* 8 to 8192 bytes */
+
+static int count_objects(long *objects)
+{
+	char path[96], buf[64];
+	unsigned int i;
+
+	for (i = 0; i < SLABS; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/kmalloc-%u%s/",
+			 i < 7 ? 8 << i : (8 << i) / 1024, i < 7 ? "" : "k");
+		write_text(strcat(path, "shrink"), "1");
+		*strrchr(path, '/') = 0;
+		strcat(path, "/objects");
+		if (read_text(path, buf, sizeof(buf)))
+			return -ENOENT;
+		objects[i] = atol(buf);
+	}
+	return 0;
+}
+
+/**
+ * FIXTURE(gnt_fail_nth) - a device, and what the calls of a test work on
+ * @nth: fail-nth of this thread
+ * @kmsg: the kernel's messages from here on
+ * @objects: of kmalloc() before a test
+ * @g: gntdev: where the grants come from
+ * @fd: the device
+ * @fd2: another one, or a dma-buf
+ * @page: PAGE_SIZE
+ * @nr: pages or grants of the call
+ * @index: offset of a map, or of pages
+ * @refs: grants that gntalloc has given
+ * @addr: the mapping
+ * @other: memory of this process
+ * @used: gntalloc: pages allocated before, by all
+ * @users: gntdev, gntalloc: the users of the module before
+ * @port: evtchn
+ * @domid: privcmd: whose frames to map
+ * @frames: privcmd: they
+ */
+FIXTURE(gnt_fail_nth) {
+	int nth;
+	int kmsg;
+	long objects[SLABS];
+	struct granter g;
+	int fd;
+	int fd2;
+	size_t page;
+	unsigned int nr;
+	uint64_t index;
+	uint32_t refs[MANY];
+	void *addr;
+	void *other;
+	unsigned int used;
+	int users;
+	int port;
+	int domid;
+	xen_pfn_t frames[MANY];
+};
+
+enum device { GNTDEV, GNTALLOC, EVTCHN, PRIVCMD };
+
+static const char * const names[] = { "gntdev", "gntalloc", "evtchn", "privcmd" };
+static const char * const modules[] = { "xen_gntdev", "xen_gntalloc" };
+
+/* Of gntdev each test has a variant for each granter, for the others one. */
+FIXTURE_VARIANT(gnt_fail_nth) {
+	enum device device;
+	enum granter_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(gnt_fail_nth, local) { GNTDEV, GRANTER_LOCAL };
+FIXTURE_VARIANT_ADD(gnt_fail_nth, peer) { GNTDEV, GRANTER_PEER };
+
+#define data_t FIXTURE_DATA(gnt_fail_nth)
+
+/**
+ * struct call - a call and what is around it, which does not fail
+ * @prepare: for each time; 0 or -errno
+ * @call: 0 or -errno
+ * @undo: what a call has done that succeeded, or failed with @ret
+ * @always: what there is to undo either way
+ * @errors: that it may fail with, besides -ENOMEM
+ */
+struct call {
+	int (*prepare)(data_t *self);
+	int (*call)(data_t *self);
+	int (*undo)(data_t *self, int ret);
+	int (*always)(data_t *self);
+	int errors[3];
+};
+
+static bool expected(const struct call *c, int ret)
+{
+	unsigned int i;
+
+	if (!ret || ret == -ENOMEM)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(c->errors); i++)
+		if (c->errors[i] && ret == c->errors[i])
+			return true;
+	return false;
+}
+
+/*
+ * One call, of which allocation @nth fails, or none if it is 0. Whether one
+ * did is in @failed.
+ */
+static int once(struct __test_metadata *_metadata, data_t *self,
+		const struct call *c, unsigned int nth, bool *failed)
+{
+	char buf[16] = "";
+	int ret, len;
+
+	if (c->prepare) {
+		ASSERT_EQ(0, c->prepare(self))
+			TH_LOG("before allocation %u", nth);
+	}
+	len = snprintf(buf, sizeof(buf), "%u", nth);
+	ASSERT_EQ(len, pwrite(self->nth, buf, len, 0));
+	ret = c->call(self);
+	ASSERT_LT(0, pread(self->nth, buf, sizeof(buf) - 1, 0));
+	ASSERT_EQ(1, pwrite(self->nth, "0", 1, 0));
+	*failed = nth && atoi(buf) == 0;
+	if (c->undo) {
+		ASSERT_EQ(0, c->undo(self, ret))
+			TH_LOG("after allocation %u, which made it %d", nth, ret);
+	}
+	if (c->always) {
+		ASSERT_EQ(0, c->always(self))
+			TH_LOG("after allocation %u, which made it %d", nth, ret);
+	}
+	return ret;
+}
+
+/* All allocations of a call; their number. */
+static unsigned int sweep(struct __test_metadata *_metadata, data_t *self,
+			  const struct call *c)
+{
+	unsigned int nth;
+	bool failed;
+	int ret;
+
+	for (nth = 1; ; nth++) {
+		ASSERT_GT(MAX_NTH, nth);
+		ret = once(_metadata, self, c, nth, &failed);
+		if (!failed)
+			break;
+		EXPECT_TRUE(expected(c, ret))
+			TH_LOG("allocation %u: %s", nth, strerror(-ret));
+		if (ret) {
+			ASSERT_EQ(0, once(_metadata, self, c, 0, &failed))
+				TH_LOG("again, after allocation %u", nth);
+		}
+	}
+	EXPECT_EQ(0, ret);
+	return nth - 1;
+}
+
+/*
+ * The sweeps of a test: enough for one object lost in each to be seen, unless
+ * there are so many allocations that it takes too long.
+ */
+static void fail_each(struct __test_metadata *_metadata, data_t *self,
+		      const struct call *c)
+{
+	unsigned int rounds = 8 + xen_rounds(5) / 4, i, found;
+	long before[SLABS], after[SLABS];
+	bool counted;
+
+	found = sweep(_metadata, self, c);
+	if (found > SLOW) {
+		TH_LOG("%u allocations", found);
+		return;
+	}
+	/* What is allocated once and kept is by now. */
+	counted = !count_objects(before);
+	for (i = 0; i < rounds; i++)
+		sweep(_metadata, self, c);
+	TH_LOG("%u allocations, %u times", found, rounds + 1);
+	if (!counted || count_objects(after))
+		return;
+	for (i = 0; i < SLABS; i++)
+		if (after[i] - before[i] >= rounds) {
+			/* What RCU or a work item frees takes its time. */
+			usleep(1500000);
+			count_objects(after);
+			break;
+		}
+	for (i = 0; i < SLABS; i++) {
+		EXPECT_GT(rounds, after[i] - before[i])
+			TH_LOG("objects of %u bytes", 8 << i);
+	}
+}
+
+static void setup(struct __test_metadata *_metadata, data_t *self,
+		  enum device device)
+{
+	char why[160];
+
+	self->fd = -1;
+	self->fd2 = -1;
+	self->g.fd = -1;
+	if (unset)
+		SKIP(return, "cannot set %s (FAILSLAB, FAIL_PAGE_ALLOC)",
+		     unset);
+	self->nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (self->nth < 0)
+		SKIP(return, "no fail-nth: no CONFIG_FAULT_INJECTION");
+	self->page = xen_page_size();
+	self->kmsg = xen_kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+	self->users = device <= GNTALLOC ? xen_module_users(modules[device]) : 0;
+	self->fd = xen_open(names[device], why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+}
+
+static void teardown(struct __test_metadata *_metadata, data_t *self,
+		     enum device device)
+{
+	close(self->nth);
+	if (self->fd2 >= 0)
+		close(self->fd2);
+	if (self->fd >= 0)
+		close(self->fd);
+	if (device == GNTDEV) {
+		if (self->g.nr)
+			EXPECT_EQ(0, granter_returned(&self->g));
+		granter_close(&self->g);
+	}
+	if (device <= GNTALLOC)
+		EXPECT_EQ(self->users, xen_module_users(modules[device]));
+	EXPECT_EQ(0, xen_kmsg_reports(self->kmsg));
+}
+
+FIXTURE_SETUP(gnt_fail_nth)
+{
+	struct granter *g = &self->g;
+	int ret;
+
+	setup(_metadata, self, GNTDEV);
+	if (self->fd < 0)
+		return;
+	close(self->fd);
+	self->fd = -1;
+	ret = granter_open(g, variant->kind, MANY, GNTALLOC_FLAG_WRITABLE);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", g->why);
+	ASSERT_EQ(0, ret)
+		TH_LOG("%s", g->why);
+	self->fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	self->nr = 1;
+}
+
+FIXTURE_TEARDOWN(gnt_fail_nth)
+{
+	teardown(_metadata, self, GNTDEV);
+}
+
+/* malloc() must not be what fails. */
+static int dev_map(data_t *self)
+{
+	static struct {
+		struct ioctl_gntdev_map_grant_ref op;
+		struct ioctl_gntdev_grant_ref more[MANY];
+	} arg;
+	struct ioctl_gntdev_grant_ref *refs = arg.op.refs;
+	unsigned int i;
+
+	arg.op.count = self->nr;
+	for (i = 0; i < self->nr; i++) {
+		refs[i].domid = self->g.domid;
+		refs[i].ref = self->g.refs[i];
+	}
+	if (ioctl(self->fd, IOCTL_GNTDEV_MAP_GRANT_REF, &arg))
+		return -errno;
+	self->index = arg.op.index;
+	return 0;
+}
+
+static int dev_unmap(data_t *self)
+{
+	return gntdev_unmap(self->fd, self->index, self->nr);
+}
+
+static int dev_map_undo(data_t *self, int ret)
+{
+	return ret ? 0 : dev_unmap(self);
+}
+
+/*
+ * Where there is no page table, so that all levels of it are allocated, and for
+ * the second page another one.
+ */
+static void *far_away(data_t *self)
+{
+	size_t table = self->page * (self->page / 8);
+
+	return (void *)((1ULL << 40) + 3 * table - self->page);
+}
+
+static int dev_mmap(data_t *self)
+{
+	self->addr = mmap(far_away(self), self->nr * self->page, RW,
+			  MAP_SHARED | MAP_FIXED_NOREPLACE, self->fd,
+			  self->index);
+	return self->addr == MAP_FAILED ? -errno : 0;
+}
+
+static int any_munmap(data_t *self)
+{
+	return munmap(self->addr, self->nr * self->page) ? -errno : 0;
+}
+
+static bool shows_pages(data_t *self)
+{
+	uint64_t *word = self->addr + (self->nr - 1) * self->page;
+
+	return *word == xen_share_pattern(self->nr - 1, 0);
+}
+
+static int dev_mmap_undo(data_t *self, int ret)
+{
+	if (!ret && (!shows_pages(self) || any_munmap(self)))
+		return -EIO;
+	return dev_unmap(self);
+}
+
+static int dev_mapped(data_t *self)
+{
+	return dev_map(self) ? : dev_mmap(self);
+}
+
+/* Whether it was done or not: in the end it is. */
+static int dev_munmap_undo(data_t *self, int ret)
+{
+	if (ret && any_munmap(self))
+		return -EIO;
+	return dev_unmap(self);
+}
+
+static int dev_mapped_undo(data_t *self)
+{
+	return dev_mmap_undo(self, 0);
+}
+
+static const struct call map_ioctl = { .call = dev_map, .undo = dev_map_undo };
+
+static const struct call map_mmap = {
+	.prepare = dev_map, .call = dev_mmap, .undo = dev_mmap_undo,
+	/* vm_map_pages() says so if there is no page table. */
+	.errors = { -EFAULT },
+};
+
+static const struct call map_munmap = {
+	.prepare = dev_mapped, .call = any_munmap, .undo = dev_munmap_undo,
+};
+
+static void map_of(struct __test_metadata *_metadata, data_t *self,
+		   unsigned int nr)
+{
+	self->nr = nr;
+	fail_each(_metadata, self, &map_ioctl);
+	fail_each(_metadata, self, &map_mmap);
+	fail_each(_metadata, self, &map_munmap);
+}
+
+/* The map ioctl, mmap and munmap. */
+TEST_F(gnt_fail_nth, map_one)
+{
+	map_of(_metadata, self, 1);
+}
+
+TEST_F(gnt_fail_nth, map_two)
+{
+	map_of(_metadata, self, 2);
+}
+
+TEST_F_TIMEOUT(gnt_fail_nth, map_many, 120)
+{
+	map_of(_metadata, self, MANY);
+}
+
+/* A hole in the middle takes a new VMA. */
+static int dev_hole(data_t *self)
+{
+	return munmap(self->addr + self->page, self->page) ? -errno : 0;
+}
+
+static int dev_hole_undo(data_t *self)
+{
+	return any_munmap(self) || dev_unmap(self) ? -EIO : 0;
+}
+
+TEST_F(gnt_fail_nth, hole)
+{
+	static const struct call c = {
+		.prepare = dev_mapped, .call = dev_hole,
+		.always = dev_hole_undo,
+	};
+
+	self->nr = 3;
+	fail_each(_metadata, self, &c);
+}
+
+/* A moved mapping, which ends the grants of a PV domain. */
+static int any_move(data_t *self)
+{
+	size_t len = self->nr * self->page;
+	void *to = mremap(self->addr, len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			  self->other);
+
+	if (to == MAP_FAILED)
+		return -errno;
+	self->addr = to;
+	return 0;
+}
+
+static int dev_move_prepare(data_t *self)
+{
+	self->other = mmap(NULL, self->nr * self->page, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return self->other == MAP_FAILED ? -errno : dev_mapped(self);
+}
+
+/* A move that failed may have unmapped what was at its destination. */
+static int dev_move_undo(data_t *self, int ret)
+{
+	if (ret)
+		munmap(self->other, self->nr * self->page);
+	return any_munmap(self) || dev_unmap(self) ? -EIO : 0;
+}
+
+TEST_F(gnt_fail_nth, move)
+{
+	static const struct call c = {
+		.prepare = dev_move_prepare, .call = any_move,
+		.undo = dev_move_undo, .errors = { -EFAULT },
+	};
+
+	self->nr = 3;
+	fail_each(_metadata, self, &c);
+}
+
+static int any_fork(data_t *self)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)self;
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(0);
+	return waitpid(pid, &status, 0) == pid && !status ? 0 : -ECHILD;
+}
+
+TEST_F_TIMEOUT(gnt_fail_nth, fork, 120)
+{
+	static const struct call c = {
+		.prepare = dev_mapped, .call = any_fork,
+		.always = dev_mapped_undo, .errors = { -EAGAIN },
+	};
+
+	self->nr = 2;
+	fail_each(_metadata, self, &c);
+}
+
+/* Closed with a map that nobody has mapped, and with one that is. */
+static int dev_open(data_t *self)
+{
+	int ret;
+
+	if (self->fd >= 0)
+		return dev_mapped(self);
+	self->fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	ret = self->fd < 0 ? -errno : dev_map(self);
+	return ret ? : dev_mapped(self);
+}
+
+static int any_close(data_t *self)
+{
+	int ret = close(self->fd) ? -errno : 0;
+
+	self->fd = -1;
+	return ret;
+}
+
+TEST_F(gnt_fail_nth, close)
+{
+	static const struct call c = {
+		.prepare = dev_open, .call = any_close, .always = any_munmap,
+	};
+
+	self->nr = 2;
+	fail_each(_metadata, self, &c);
+}
+
+static int dev_open_call(data_t *self)
+{
+	self->fd2 = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	return self->fd2 < 0 ? -errno : 0;
+}
+
+static int any_open_undo(data_t *self, int ret)
+{
+	if (!ret)
+		close(self->fd2);
+	self->fd2 = -1;
+	return 0;
+}
+
+TEST_F(gnt_fail_nth, open)
+{
+	static const struct call c = {
+		.call = dev_open_call, .undo = any_open_undo,
+	};
+
+	fail_each(_metadata, self, &c);
+}
+
+/* Those that need not allocate anything. */
+static int dev_small(data_t *self)
+{
+	uint64_t offset;
+	uint32_t count;
+	int ret;
+
+	ret = gntdev_offset(self->fd, self->addr, &offset, &count);
+	if (!ret && (offset != self->index || count != self->nr))
+		ret = -EIO;
+	ret = ret ? : gntdev_notify(self->fd, self->index,
+				    UNMAP_NOTIFY_CLEAR_BYTE, 0);
+	ret = ret ? : gntdev_notify(self->fd, self->index,
+				    UNMAP_NOTIFY_SEND_EVENT, self->port);
+	return ret ? : gntdev_notify(self->fd, self->index, 0, 0);
+}
+
+TEST_F(gnt_fail_nth, offset_notify)
+{
+	static const struct call c = {
+		.prepare = dev_mapped, .call = dev_small,
+		.always = dev_mapped_undo,
+	};
+	char why[160];
+
+	self->fd2 = xen_open("evtchn", why, sizeof(why));
+	if (self->fd2 < 0)
+		SKIP(return, "%s", why);
+	self->port = evtchn_bind_unbound(self->fd2, DOMID_SELF);
+	ASSERT_LT(0, self->port);
+	self->nr = 2;
+	fail_each(_metadata, self, &c);
+}
+
+/* GRANT_COPY, to and from pages that are not there yet. */
+static int copy_prepare(data_t *self)
+{
+	self->fd2 = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	if (self->fd2 < 0)
+		return -errno;
+	self->other = mmap(NULL, 40 * self->page, RW,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return self->other == MAP_FAILED ? -errno : 0;
+}
+
+static int copy_call(data_t *self)
+{
+	struct gntdev_grant_copy_segment segs[20] = {};
+	unsigned int i;
+	int ret;
+
+	/* More than one batch; each over the end of a page. */
+	for (i = 0; i < ARRAY_SIZE(segs); i++) {
+		segs[i].flags = GNTCOPY_source_gref;
+		segs[i].source.foreign.ref = self->g.refs[i];
+		segs[i].source.foreign.domid = self->g.domid;
+		segs[i].dest.virt = self->other + 2 * i * self->page + 64;
+		segs[i].len = XEN_PAGE_SIZE;
+	}
+	ret = gntdev_copy(self->fd2, segs, ARRAY_SIZE(segs));
+	for (i = 0; !ret && i < ARRAY_SIZE(segs); i++)
+		ret = segs[i].status;
+	if (!ret && *(uint64_t *)segs[19].dest.virt != xen_share_pattern(19, 0))
+		ret = -EIO;
+	return ret;
+}
+
+static int copy_undo(data_t *self)
+{
+	munmap(self->other, 40 * self->page);
+	return any_open_undo(self, 0);
+}
+
+TEST_F(gnt_fail_nth, copy)
+{
+	static const struct call c = {
+		.prepare = copy_prepare, .call = copy_call, .always = copy_undo,
+	};
+
+	fail_each(_metadata, self, &c);
+}
+
+/* A dma-buf of the grants, which is given to the same domain then. */
+static int dmabuf_export(data_t *self)
+{
+	static struct {
+		struct ioctl_gntdev_dmabuf_exp_from_refs op;
+		uint32_t more[MANY];
+	} arg;
+
+	memset(&arg.op, 0, sizeof(arg.op));
+	arg.op.count = self->nr;
+	arg.op.domid = self->g.domid;
+	memcpy(arg.op.refs, self->g.refs, self->nr * sizeof(*arg.op.refs));
+	if (ioctl(self->fd, IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS, &arg))
+		return -errno;
+	self->fd2 = arg.op.fd;
+	return 0;
+}
+
+static int dmabuf_released(data_t *self)
+{
+	struct ioctl_gntdev_dmabuf_exp_wait_released op = { .fd = self->fd2 };
+
+	if (!ioctl(self->fd, IOCTL_GNTDEV_DMABUF_EXP_WAIT_RELEASED, &op))
+		return -EIO;
+	/* It is not, which takes an object to find out. */
+	return errno == ETIMEDOUT ? 0 : -errno;
+}
+
+static int dmabuf_import(data_t *self)
+{
+	static struct {
+		struct ioctl_gntdev_dmabuf_imp_to_refs op;
+		uint32_t more[MANY];
+	} arg;
+
+	memset(&arg.op, 0, sizeof(arg.op));
+	arg.op.fd = self->fd2;
+	arg.op.count = self->nr;
+	arg.op.domid = DOMID_INVALID;
+	return ioctl(self->fd, IOCTL_GNTDEV_DMABUF_IMP_TO_REFS, &arg) ?
+	       -errno : 0;
+}
+
+static int dmabuf_forget(data_t *self)
+{
+	struct ioctl_gntdev_dmabuf_imp_release op = { .fd = self->fd2 };
+
+	return ioctl(self->fd, IOCTL_GNTDEV_DMABUF_IMP_RELEASE, &op) ?
+	       -errno : 0;
+}
+
+static int dmabuf_import_undo(data_t *self, int ret)
+{
+	if (!ret)
+		ret = dmabuf_forget(self);
+	else
+		ret = 0;
+	close(self->fd2);
+	self->fd2 = -1;
+	return ret;
+}
+
+static int dmabuf_undo(data_t *self)
+{
+	close(self->fd2);
+	self->fd2 = -1;
+	return 0;
+}
+
+TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, 120)
+{
+	static const struct call exp = {
+		.call = dmabuf_export, .undo = any_open_undo,
+	};
+	static const struct call wait = {
+		.prepare = dmabuf_export, .call = dmabuf_released,
+		.always = dmabuf_undo,
+	};
+	static const struct call imp = {
+		.prepare = dmabuf_export, .call = dmabuf_import,
+		.undo = dmabuf_import_undo,
+	};
+	static const unsigned int sizes[] = { 1, 2, 20 };
+	unsigned int i;
+	int ret;
+
+	ret = dmabuf_export(self);
+	if (ret == -EINVAL || ret == -ENOTTY)
+		SKIP(return, "not in a PV domain, nor without XEN_GNTDEV_DMABUF");
+	ASSERT_EQ(0, ret);
+	ret = dmabuf_import(self);
+	dmabuf_import_undo(self, ret);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		self->nr = sizes[i];
+		fail_each(_metadata, self, &exp);
+		fail_each(_metadata, self, &wait);
+		if (!ret)
+			fail_each(_metadata, self, &imp);
+	}
+	if (ret)
+		TH_LOG("no import here: %s", strerror(-ret));
+}
+
+FIXTURE(alloc_fail_nth) {
+	data_t data;
+};
+
+FIXTURE_SETUP(alloc_fail_nth)
+{
+	setup(_metadata, &self->data, GNTALLOC);
+	if (self->data.fd >= 0)
+		self->data.used = gntalloc_used(self->data.fd);
+}
+
+FIXTURE_TEARDOWN(alloc_fail_nth)
+{
+	if (self->data.fd >= 0)
+		EXPECT_EQ(self->data.used, gntalloc_used(self->data.fd));
+	teardown(_metadata, &self->data, GNTALLOC);
+}
+
+static int alloc_call(data_t *self)
+{
+	static struct {
+		struct ioctl_gntalloc_alloc_gref op;
+		uint32_t more[MANY];
+	} arg;
+
+	memset(&arg.op, 0, sizeof(arg.op));
+	arg.op.domid = DOMID_INVALID;
+	arg.op.flags = GNTALLOC_FLAG_WRITABLE;
+	arg.op.count = self->nr;
+	if (ioctl(self->fd, IOCTL_GNTALLOC_ALLOC_GREF, &arg))
+		return -errno;
+	self->index = arg.op.index;
+	memcpy(self->refs, arg.op.gref_ids_flex, self->nr * sizeof(*self->refs));
+	return 0;
+}
+
+static int alloc_dealloc(data_t *self)
+{
+	return gntalloc_dealloc(self->fd, self->index, self->nr);
+}
+
+static int alloc_undo(data_t *self, int ret)
+{
+	return ret ? 0 : alloc_dealloc(self);
+}
+
+static int alloc_mmap_undo(data_t *self, int ret)
+{
+	if (!ret && any_munmap(self))
+		return -EIO;
+	return alloc_dealloc(self);
+}
+
+static int alloc_mapped(data_t *self)
+{
+	return alloc_call(self) ? : dev_mmap(self);
+}
+
+static int alloc_munmap_undo(data_t *self, int ret)
+{
+	if (ret && any_munmap(self))
+		return -EIO;
+	return alloc_dealloc(self);
+}
+
+static int alloc_mapped_undo(data_t *self)
+{
+	return alloc_mmap_undo(self, 0);
+}
+
+/* A failed dealloc is made good, or nothing comes back. */
+static int alloc_dealloc_undo(data_t *self, int ret)
+{
+	return ret ? alloc_dealloc(self) : 0;
+}
+
+static const struct call pages_alloc = {
+	.call = alloc_call, .undo = alloc_undo, .errors = { -ENOSPC },
+};
+
+static const struct call pages_dealloc = {
+	.prepare = alloc_call, .call = alloc_dealloc,
+	.undo = alloc_dealloc_undo,
+};
+
+static const struct call pages_mmap = {
+	.prepare = alloc_call, .call = dev_mmap, .undo = alloc_mmap_undo,
+};
+
+static const struct call pages_munmap = {
+	.prepare = alloc_mapped, .call = any_munmap, .undo = alloc_munmap_undo,
+};
+
+static void pages_of(struct __test_metadata *_metadata, data_t *self,
+		     unsigned int nr)
+{
+	if (self->fd < 0)
+		return;
+	self->nr = nr;
+	fail_each(_metadata, self, &pages_alloc);
+	fail_each(_metadata, self, &pages_dealloc);
+	fail_each(_metadata, self, &pages_mmap);
+	fail_each(_metadata, self, &pages_munmap);
+	EXPECT_EQ(0, xen_refs_in_use(self->refs, nr, XEN_RETURN_MS));
+}
+
+/* The ioctls, mmap and munmap. */
+TEST_F(alloc_fail_nth, one)
+{
+	pages_of(_metadata, &self->data, 1);
+}
+
+TEST_F(alloc_fail_nth, two)
+{
+	pages_of(_metadata, &self->data, 2);
+}
+
+/* Each page is an allocation or two, and each of them fails. */
+TEST_F_TIMEOUT(alloc_fail_nth, many, 120)
+{
+	data_t *d = &self->data;
+
+	d->nr = MANY;
+	fail_each(_metadata, d, &pages_mmap);
+	fail_each(_metadata, d, &pages_munmap);
+	sweep(_metadata, d, &pages_alloc);
+	EXPECT_EQ(0, xen_refs_in_use(d->refs, d->nr, XEN_RETURN_MS));
+}
+
+/* Mapped by a child as well, a hole in it, moved. */
+static int alloc_move_prepare(data_t *self)
+{
+	self->other = mmap(NULL, self->nr * self->page, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return self->other == MAP_FAILED ? -errno : alloc_mapped(self);
+}
+
+static int alloc_move_undo(data_t *self, int ret)
+{
+	if (ret)
+		munmap(self->other, self->nr * self->page);
+	return alloc_mapped_undo(self);
+}
+
+TEST_F_TIMEOUT(alloc_fail_nth, mapping, 120)
+{
+	static const struct call fork = {
+		.prepare = alloc_mapped, .call = any_fork,
+		.always = alloc_mapped_undo, .errors = { -EAGAIN },
+	};
+	static const struct call hole = {
+		.prepare = alloc_mapped, .call = dev_hole,
+		.always = alloc_mapped_undo,
+	};
+	static const struct call move = {
+		.prepare = alloc_move_prepare, .call = any_move,
+		.undo = alloc_move_undo, .errors = { -EFAULT },
+	};
+
+	self->data.nr = 3;
+	fail_each(_metadata, &self->data, &fork);
+	fail_each(_metadata, &self->data, &hole);
+	fail_each(_metadata, &self->data, &move);
+	EXPECT_EQ(0, xen_refs_in_use(self->data.refs, 3, XEN_RETURN_MS));
+}
+
+/* Notify, open, close. */
+static int alloc_small(data_t *self)
+{
+	return gntalloc_notify(self->fd, self->index, UNMAP_NOTIFY_CLEAR_BYTE,
+			       0) ? :
+	       gntalloc_notify(self->fd, self->index, UNMAP_NOTIFY_SEND_EVENT,
+			       self->port);
+}
+
+static int alloc_open(data_t *self)
+{
+	self->fd2 = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+	return self->fd2 < 0 ? -errno : 0;
+}
+
+static int alloc_reopen(data_t *self)
+{
+	self->fd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+	return self->fd < 0 ? -errno : alloc_mapped(self);
+}
+
+TEST_F(alloc_fail_nth, notify_open_close)
+{
+	static const struct call notify = {
+		.prepare = alloc_mapped, .call = alloc_small,
+		.always = alloc_mapped_undo,
+	};
+	static const struct call open = {
+		.call = alloc_open, .undo = any_open_undo,
+	};
+	static const struct call close = {
+		.prepare = alloc_reopen, .call = any_close,
+		.always = any_munmap,
+	};
+	data_t *d = &self->data;
+	int evtchn, fd = d->fd;
+	char why[160];
+
+	evtchn = xen_open("evtchn", why, sizeof(why));
+	if (evtchn < 0)
+		SKIP(return, "%s", why);
+	d->port = evtchn_bind_unbound(evtchn, DOMID_SELF);
+	ASSERT_LT(0, d->port);
+	d->nr = 1;
+	fail_each(_metadata, d, &notify);
+	fail_each(_metadata, d, &open);
+	fail_each(_metadata, d, &close);
+	d->fd = fd;
+	EXPECT_EQ(0, xen_refs_in_use(d->refs, 1, XEN_RETURN_MS));
+	EXPECT_EQ(0, evtchn_unbind(evtchn, d->port));
+	ASSERT_EQ(0, evtchn < 0);
+}
+
+FIXTURE(evtchn_fail_nth) {
+	data_t data;
+};
+
+FIXTURE_SETUP(evtchn_fail_nth)
+{
+	setup(_metadata, &self->data, EVTCHN);
+}
+
+FIXTURE_TEARDOWN(evtchn_fail_nth)
+{
+	teardown(_metadata, &self->data, EVTCHN);
+}
+
+static int port_open(data_t *self)
+{
+	self->fd2 = open("/dev/xen/evtchn", O_RDWR | O_CLOEXEC);
+	return self->fd2 < 0 ? -errno : 0;
+}
+
+static int port_bind(data_t *self)
+{
+	self->port = evtchn_bind_unbound(self->fd2, self->domid);
+	return self->port < 0 ? self->port : 0;
+}
+
+/* A port can be bound by this only if it was bound for its own domain. */
+static int port_remote_prepare(data_t *self)
+{
+	int ret = port_open(self);
+
+	if (ret)
+		return ret;
+	self->index = evtchn_bind_unbound(self->fd, self->domid);
+	return (int)self->index < 0 ? (int)self->index : 0;
+}
+
+static int port_remote(data_t *self)
+{
+	self->port = evtchn_bind_interdomain(self->fd2, self->domid,
+					     self->index);
+	return self->port < 0 ? self->port : 0;
+}
+
+static int port_undo(data_t *self)
+{
+	close(self->fd2);
+	self->fd2 = -1;
+	return 0;
+}
+
+static int port_remote_undo(data_t *self)
+{
+	port_undo(self);
+	return evtchn_unbind(self->fd, self->index);
+}
+
+static int port_bound(data_t *self)
+{
+	return port_open(self) ? : port_bind(self);
+}
+
+static int port_full(data_t *self)
+{
+	unsigned int i;
+	int ret = port_open(self);
+
+	for (i = 0; !ret && i < MAX_PORTS; i++)
+		ret = port_bind(self);
+	return ret;
+}
+
+static int port_use(data_t *self)
+{
+	uint32_t port = self->port;
+	int ret = evtchn_notify(self->fd2, port);
+
+	if (!ret && write(self->fd2, &port, sizeof(port)) != sizeof(port))
+		ret = -errno;
+	return ret;
+}
+
+static int port_unbind(data_t *self)
+{
+	return evtchn_unbind(self->fd2, self->port);
+}
+
+TEST_F_TIMEOUT(evtchn_fail_nth, ports, 120)
+{
+	static const struct call open = {
+		.call = port_open, .undo = any_open_undo,
+	};
+	static const struct call bind = {
+		.prepare = port_open, .call = port_bind, .always = port_undo,
+		.errors = { -ENOSPC },
+	};
+	static const struct call remote = {
+		.prepare = port_remote_prepare, .call = port_remote,
+		.always = port_remote_undo, .errors = { -ENOSPC },
+	};
+	static const struct call use = {
+		.prepare = port_bound, .call = port_use, .always = port_undo,
+	};
+	static const struct call unbind = {
+		.prepare = port_bound, .call = port_unbind, .always = port_undo,
+	};
+	data_t *d = &self->data;
+
+	d->domid = xen_own_domid();
+	if (d->domid < 0)
+		SKIP(return, "own domain id unknown: no xenstore");
+	fail_each(_metadata, d, &open);
+	fail_each(_metadata, d, &bind);
+	fail_each(_metadata, d, &remote);
+	fail_each(_metadata, d, &use);
+	fail_each(_metadata, d, &unbind);
+}
+
+/* The first port that the ring has no room for. */
+TEST_F_TIMEOUT(evtchn_fail_nth, larger_ring, 120)
+{
+	static const struct call c = {
+		.prepare = port_full, .call = port_bind, .always = port_undo,
+		.errors = { -ENOSPC },
+	};
+
+	self->data.domid = DOMID_SELF;
+	sweep(_metadata, &self->data, &c);
+	sweep(_metadata, &self->data, &c);
+}
+
+FIXTURE(privcmd_fail_nth) {
+	data_t data;
+};
+
+/* Frames as in privcmd.c: Xen's table on PV, elsewhere those of the peer. */
+FIXTURE_SETUP(privcmd_fail_nth)
+{
+	xen_pfn_t extent = 0;
+	struct xen_machphys_mfn_list list = {
+		.max_extents = 1, .extent_start = &extent,
+	};
+	struct privcmd_hypercall call = {
+		.op = HYPERVISOR_memory_op,
+		.arg = { XENMEM_machphys_mfn_list, (uintptr_t)&list },
+	};
+	const char *peer = getenv("XEN_PEER");
+	data_t *d = &self->data;
+	unsigned int i;
+	uint32_t ref;
+
+	setup(_metadata, d, PRIVCMD);
+	if (d->fd < 0)
+		return;
+	if (xen_own_domid())
+		SKIP(return, "not dom0, which may map what it likes");
+	if (xen_guest_type() == XEN_GUEST_PV) {
+		ASSERT_EQ(0, ioctl(d->fd, IOCTL_PRIVCMD_HYPERCALL, &call));
+		d->domid = DOMID_XEN;
+	} else if (!peer || xen_parse_peer(peer, &d->domid, &ref)) {
+		SKIP(return, "no XEN_PEER, whose frames to map");
+	} else {
+		extent = XEN_GUEST_RAM;
+	}
+	for (i = 0; i < MANY; i++)
+		d->frames[i] = extent + i;
+}
+
+FIXTURE_TEARDOWN(privcmd_fail_nth)
+{
+	teardown(_metadata, &self->data, PRIVCMD);
+}
+
+static size_t frames_len(data_t *self)
+{
+	return (self->nr * XEN_PAGE_SIZE + self->page - 1) / self->page *
+	       self->page;
+}
+
+static int frames_mmap(data_t *self)
+{
+	self->addr = mmap(far_away(self), frames_len(self), PROT_READ,
+			  MAP_SHARED | MAP_FIXED_NOREPLACE, self->fd, 0);
+	return self->addr == MAP_FAILED ? -errno : 0;
+}
+
+static int frames_munmap(data_t *self)
+{
+	return munmap(self->addr, frames_len(self)) ? -errno : 0;
+}
+
+static int frames_batch(data_t *self)
+{
+	static int errs[MANY];
+	struct privcmd_mmapbatch_v2 op = {
+		.num = self->nr, .dom = self->domid,
+		.addr = (uintptr_t)self->addr, .arr = self->frames, .err = errs,
+	};
+	unsigned int i;
+
+	if (ioctl(self->fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op))
+		return -errno;
+	for (i = 0; i < self->nr; i++)
+		if (errs[i])
+			return errs[i];
+	return 0;
+}
+
+static int frames_old(data_t *self)
+{
+	struct privcmd_mmap_entry entry = {
+		.va = (uintptr_t)self->addr, .mfn = self->frames[0],
+		.npages = self->nr,
+	};
+	struct privcmd_mmap op = {
+		.num = 1, .dom = self->domid, .entry = &entry,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_MMAP, &op) ? -errno : 0;
+}
+
+static int frames_mapped(data_t *self)
+{
+	return frames_mmap(self) ? : frames_batch(self);
+}
+
+static int frames_munmap_undo(data_t *self, int ret)
+{
+	return ret ? frames_munmap(self) : 0;
+}
+
+TEST_F_TIMEOUT(privcmd_fail_nth, frames, 200)
+{
+	static const struct call batch = {
+		.prepare = frames_mmap, .call = frames_batch,
+		.always = frames_munmap,
+	};
+	static const struct call old = {
+		.prepare = frames_mmap, .call = frames_old,
+		.always = frames_munmap,
+	};
+	static const struct call unmap = {
+		.prepare = frames_mapped, .call = frames_munmap,
+		.undo = frames_munmap_undo,
+	};
+	static const unsigned int sizes[] = { 1, 2, 40, MANY };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		self->data.nr = sizes[i];
+		fail_each(_metadata, &self->data, &batch);
+		fail_each(_metadata, &self->data, &unmap);
+		if (xen_guest_type() == XEN_GUEST_PV)
+			fail_each(_metadata, &self->data, &old);
+	}
+}
+
+/* The peer's grant table: its size, and one frame of it. */
+static int resource_size(data_t *self)
+{
+	struct privcmd_mmap_resource op = {
+		.dom = self->domid, .type = XENMEM_resource_grant_table,
+	};
+
+	if (ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op))
+		return -errno;
+	return op.num ? 0 : -EIO;
+}
+
+static int resource_map(data_t *self)
+{
+	struct privcmd_mmap_resource op = {
+		.dom = self->domid, .type = XENMEM_resource_grant_table,
+		.num = self->nr, .addr = (uintptr_t)self->addr,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op) ? -errno : 0;
+}
+
+/* An operation that there is not, with two buffers. */
+static int device_model(data_t *self)
+{
+	static char bufs[2][64];
+	struct privcmd_dm_op_buf ubufs[2] = {
+		{ bufs[0], sizeof(bufs[0]) }, { bufs[1], sizeof(bufs[1]) },
+	};
+	struct privcmd_dm_op op = {
+		.dom = self->domid, .num = 2, .ubufs = ubufs,
+	};
+
+	memset(bufs, 0xff, sizeof(bufs));
+	if (!ioctl(self->fd, IOCTL_PRIVCMD_DM_OP, &op))
+		return 0;
+	return errno == ENOMEM || errno == EFAULT ? -errno : 0;
+}
+
+static int restrict_call(data_t *self)
+{
+	uint16_t domid = self->domid;
+
+	return ioctl(self->fd2, IOCTL_PRIVCMD_RESTRICT, &domid) ? -errno : 0;
+}
+
+static int privcmd_open(data_t *self)
+{
+	self->fd2 = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
+	return self->fd2 < 0 ? -errno : 0;
+}
+
+TEST_F_TIMEOUT(privcmd_fail_nth, others, 120)
+{
+	static const struct call size = { .call = resource_size };
+	static const struct call map = {
+		.prepare = frames_mmap, .call = resource_map,
+		.always = frames_munmap,
+	};
+	static const struct call dm = { .call = device_model };
+	static const struct call open = {
+		.call = privcmd_open, .undo = any_open_undo,
+	};
+	static const struct call restrict_ = {
+		.prepare = privcmd_open, .call = restrict_call,
+		.always = port_undo,
+	};
+	const char *peer = getenv("XEN_PEER");
+	data_t *d = &self->data;
+	uint32_t ref;
+
+	if (!peer || xen_parse_peer(peer, &d->domid, &ref))
+		SKIP(return, "no XEN_PEER, whose grant table to map");
+	fail_each(_metadata, d, &size);
+	/* Without the size, as the table need not have more frames. */
+	d->nr = 1;
+	fail_each(_metadata, d, &map);
+	fail_each(_metadata, d, &dm);
+	fail_each(_metadata, d, &open);
+	fail_each(_metadata, d, &restrict_);
+}
+
+int main(int argc, char **argv)
+{
+	int ret;
+
+	xen_gntalloc_room(8192);
+	make_settings();
+	ret = test_harness_run(argc, argv);
+	restore_settings();
+	return ret;
+}
