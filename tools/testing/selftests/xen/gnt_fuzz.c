@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -146,14 +145,6 @@ static void on_fault(int sig)
 		siglongjmp(fault_env, sig);
 	signal(sig, SIG_DFL);
 	raise(sig);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
 static uint64_t rnd64(struct thread *t)
@@ -1339,8 +1330,8 @@ static const char *hanging(unsigned int worker, uint32_t (*last)[THREADS],
 
 		if (nr != last[worker][i] || !call) {
 			last[worker][i] = nr;
-			since[worker][i] = now_ms();
-		} else if (now_ms() - since[worker][i] > HANG_MS) {
+			since[worker][i] = xen_now_ms();
+		} else if (xen_now_ms() - since[worker][i] > HANG_MS) {
 			return calls[call - 1].name;
 		}
 	}

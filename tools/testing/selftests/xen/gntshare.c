@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/mman.h>
 
@@ -58,14 +57,6 @@ static void on_signal(int sig)
 static bool stopped(void)
 {
 	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
 /* Grants @nr new pages and maps them; all or nothing. */
@@ -203,7 +194,7 @@ static void wait_for_request(struct share *s, int64_t end, bool until_eof)
 		{ .fd = s->evtchn, .events = POLLIN },
 		{ .fd = until_eof ? STDIN_FILENO : -1, .events = POLLIN },
 	};
-	int64_t left = end ? end - now_ms() : 1000;
+	int64_t left = end ? end - xen_now_ms() : 1000;
 	char buf[64];
 	int ret;
 
@@ -230,7 +221,7 @@ static void serve(struct share *s, int64_t end, bool until_eof)
 	uint32_t seq = 0, asked;
 	uint64_t value;
 
-	while (!stopped() && (!end || now_ms() < end)) {
+	while (!stopped() && (!end || xen_now_ms() < end)) {
 		asked = __atomic_load_n(&dir->req_seq, __ATOMIC_ACQUIRE);
 		if (asked == seq) {
 			wait_for_request(s, end, until_eof);
@@ -351,7 +342,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	serve(&s, hold ? now_ms() + (int64_t)hold * 1000 : 0, until_eof);
+	serve(&s, hold ? xen_now_ms() + (int64_t)hold * 1000 : 0, until_eof);
 	/* What is still mapped elsewhere stays until it is unmapped there. */
 	return 0;
 }

@@ -31,7 +31,7 @@ struct xs_msg {
 	uint32_t len;
 };
 
-static int64_t now_ms(void)
+int64_t xen_now_ms(void)
 {
 	struct timespec ts;
 
@@ -588,10 +588,10 @@ int evtchn_notify(int fd, uint32_t port)
 int evtchn_wait(int fd, uint32_t port, int ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	int64_t end = now_ms() + ms, left;
+	int64_t end = xen_now_ms() + ms, left;
 	uint32_t fired;
 
-	while ((left = end - now_ms()) >= 0) {
+	while ((left = end - xen_now_ms()) >= 0) {
 		if (poll(&pfd, 1, left) != 1)
 			continue;
 		if (read(fd, &fired, sizeof(fired)) != sizeof(fired))
@@ -686,7 +686,7 @@ int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms)
 {
 	uint64_t index, last_index = 0;
 	unsigned int i, n, last = 0, left = nr;
-	int64_t end = now_ms() + ms;
+	int64_t end = xen_now_ms() + ms;
 	uint32_t *got;
 	bool *back;
 	int fd, ret;
@@ -724,7 +724,7 @@ int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms)
 				left--;
 			}
 		}
-		if (!left || now_ms() >= end)
+		if (!left || xen_now_ms() >= end)
 			break;
 		sleep_us(20000);
 	}
@@ -739,10 +739,10 @@ out:
 /* Waits until the sharer has answered everything that was asked. */
 static int peer_wait(struct xen_peer *p, uint32_t seq, int ms)
 {
-	int64_t end = now_ms() + ms;
+	int64_t end = xen_now_ms() + ms;
 
 	while (__atomic_load_n(&p->dir->rsp_seq, __ATOMIC_ACQUIRE) != seq) {
-		if (now_ms() >= end)
+		if (xen_now_ms() >= end)
 			return -ETIME;
 		/* An earlier mapper may have had the signal: look again. */
 		if (p->port < 0)

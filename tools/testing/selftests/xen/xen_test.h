@@ -63,6 +63,9 @@ int xen_param_set(const char *module, const char *name, unsigned int val);
 /* The number of users of a loaded module, -ENOENT if it is not a module. */
 int xen_module_users(const char *module);
 
+/* The time in milliseconds, for what takes how long. */
+int64_t xen_now_ms(void);
+
 /*
  * Reads what the kernel logs from now on, for xen_kmsg_reports() to count the
  * warnings, bugs and lockdep reports in it.
