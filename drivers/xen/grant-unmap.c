@@ -14,6 +14,7 @@
 #define pr_fmt(fmt) "xen:" KBUILD_MODNAME ": " fmt
 
 #include <linux/completion.h>
+#include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/hrtimer.h>
 #include <linux/list.h>
@@ -849,9 +850,13 @@ struct dentry * __init gnttab_debugfs_dir(void)
 {
 	static struct dentry *dir __initdata;
 
-	if (!dir)
-		dir = debugfs_lookup("xen", NULL) ?:
-		      debugfs_create_dir("xen", NULL);
+	if (!dir) {
+		dir = debugfs_lookup("xen", NULL);
+		if (dir)
+			dput(dir);	/* nobody removes it */
+		else
+			dir = debugfs_create_dir("xen", NULL);
+	}
 	return dir;
 }
 
