@@ -221,7 +221,10 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 {
 	uint64_t buf[XEN_PAGE_SIZE / sizeof(uint64_t)];
 	struct hold h;
+	double start;
+	long before;
 
+	before = settled("grant_end", "deferred");
 	ASSERT_EQ(0, hold_init(&h, HOLD_PIPE));
 	ASSERT_EQ(0, xen_map(&self->m, self->g.domid, self->g.refs, 512, RW));
 	ASSERT_EQ(0, hold_page(&h, xen_map_word(&self->m, 200, 0)));
@@ -232,6 +235,10 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 	EXPECT_EQ(xen_share_pattern(200, 7), buf[7]);
 	hold_exit(&h);
 	/* The one that was ended while it was mapped comes back, too. */
+	start = now_ms();
+	while (debugfs("grant_end", "deferred") > before &&
+	       now_ms() - start < MAX_MS)
+		usleep(1000);
 	if (variant->kind == GRANTER_LOCAL)
 		EXPECT_EQ(0, xen_refs_in_use(self->g.refs, 512, XEN_RETURN_MS));
 }
