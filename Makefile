@@ -83,6 +83,19 @@ mbox:		## the mail-ready series in build/mbox
 kernel:		## build kernel, modules, selftests (TREE=series|base)
 	@scripts/build $(TREE) $(ARCH)
 
+deb:		## Debian packages of the series, to install (KERNEL_CONFIG=FILE, LSMOD=FILE)
+	@mkdir -p build
+	@scripts/setup deb
+	@scripts/base
+	@$(series) tree
+	@scripts/deb $(ARCH)
+
+deb-boot:	## boot that package as dom0 of a Debian, with its initramfs (ARGS="--dom0 pvh")
+	@mkdir -p build
+	@scripts/setup deb
+	@scripts/loop --build
+	@vm/deb $(ARGS)
+
 rootfs:		## build the guests' root file systems
 	@vm/rootfs $(ARCH)
 
@@ -99,5 +112,5 @@ clean:		## remove what was built; the fetched base and the tree stay
 		[ ! -d $(BUILD_ROOT)/linux-$$tree ] || git -C $(BUILD_ROOT)/linux \
 			worktree remove --force $(BUILD_ROOT)/linux-$$tree; done
 
-.PHONY: help setup run check check-all bisect compare bench docs tree patches mbox kernel rootfs shell kernel-path clean
+.PHONY: help setup run check check-all bisect compare bench docs tree patches mbox kernel deb deb-boot rootfs shell kernel-path clean
 .DEFAULT_GOAL := help

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Shared by the guests' scripts; sourced.
 PATH=/usr/bin:/usr/sbin:/usr/lib/xen-4.20/bin
-export PATH HOME=/root
+# DOMU_LOG: the console of the domU, and of those before it
+export PATH HOME=/root DOMU_LOG=/var/log/xen/console/guest-domu.log
 
 mount_all() {
 	mount -t proc proc /proc
@@ -20,6 +21,36 @@ mount_all() {
 
 # there ID: whether that domU is; its disk (xvda) is for as long
 there() { [ -e /sys/bus/xen-backend/devices/vbd-"$1"-51712 ]; }
+
+# create_domu: creates the one that /etc/xen/domu.cfg describes, and waits until
+# its init is ready
+create_domu() {
+	ready=$(grep -c READY "$DOMU_LOG")
+	xl create /etc/xen/domu.cfg >>/run/toolstack.log 2>&1 || {
+		cat /run/toolstack.log /var/log/xen/*.log >/dev/console
+		return 1
+	}
+	id=$(xl domid domu)
+	n=0
+	until [ "$(grep -c READY "$DOMU_LOG")" -gt "$ready" ]; do
+		n=$((n + 1))
+		there "$id" && [ $n -lt 1000 ] || return 1
+		sleep 0.3
+	done
+}
+
+# reports: those of the lines that no healthy kernel prints
+reports() {
+	grep -E '(WARNING|BUG|INFO|UBSAN|Oops|Internal error): |general protection fault|Kernel panic'
+}
+
+# grants: what Xen says of all domains' grants that are mapped, a line each
+# that starts with "(XEN) [0x"
+grants() {
+	xl dmesg -c >/dev/null
+	xl debug-keys g
+	xl dmesg
+}
 
 # Lines that start with this mark, and only these, are for the harness.
 say() { printf '\036%s\n' "$*"; }

@@ -57,6 +57,9 @@ class Usage(unittest.TestCase):
     def test_in_domu_without_domu(self):
         self.refused("--in", "domu", "--domu", "none", "--", "true", says="--domu")
 
+    def test_disk_without_initramfs(self):
+        self.refused("--disk", IMAGE, "--", "true", says="--initrd")
+
     def test_bad_memory(self):
         self.refused("--memory", "lots", "--", "true", says="--memory")
 
@@ -157,6 +160,21 @@ class Kernel(unittest.TestCase):
         self.reported("--in", "domu", "--", "sh", "-c", "modprobe lkdtm && "
                       "echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; exit 0",
                       says=r"\(domU\).*WARNING: ")
+
+    def test_domu_may_crash(self):
+        """--domu-may-crash: what it reports then is in the output, and no failure."""
+        r = run("--domu", "pv", "--domu-may-crash", "--", "sh", "-c",
+                "in-domu sh -c 'echo c >/proc/sysrq-trigger; sleep 300'; exit $((100 + $?))")
+        self.assertIn("Kernel panic", r.stdout)
+        self.assertEqual(r.returncode, 225, r.stderr)
+
+    def test_domu_may_crash_and_dom0_may_not(self):
+        """What dom0 reports counts, be it in the midst of a line of the domU's."""
+        r = self.reported("--domu-may-crash", "--", "sh", "-c",
+                          "{ echo '(domU) [    1.000000] Kernel panic'; echo "
+                          "'(domU) [    1.000000] in its [    2.000000] WARNING: midst'; }"
+                          " >/dev/console", says=r"reported: \(domU\).*in its .*midst")
+        self.assertNotIn("panic", r.stderr.splitlines()[0])
 
 
 class Domu(unittest.TestCase):
