@@ -22,8 +22,8 @@ mount_all() {
 # there ID: whether that domU is; its disk (xvda) is for as long
 there() { [ -e /sys/bus/xen-backend/devices/vbd-"$1"-51712 ]; }
 
-# create_domu: creates the one that /etc/xen/domu.cfg describes, and waits until
-# its init is ready
+# create_domu: creates the one that /etc/xen/domu.cfg describes, waits until its
+# init is ready, and sets id to its domid
 create_domu() {
 	ready=$(grep -c READY "$DOMU_LOG")
 	xl create /etc/xen/domu.cfg >>/run/toolstack.log 2>&1 || {

@@ -121,9 +121,7 @@ crashed() {
 }
 
 created() {
-	create_domu || return
-	id=$(xl domid domu)
-	attach xvdb
+	create_domu && attach xvdb
 }
 
 no_grant_mapped() {

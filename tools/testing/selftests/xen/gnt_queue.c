@@ -80,6 +80,16 @@ static long settled(const char *file, const char *name)
 	return val;
 }
 
+/* Waits until no more grants than before are ended that are mapped yet. */
+static void until_ended(long before)
+{
+	double start = now_ms();
+
+	while (debugfs("grant_end", "deferred") > before &&
+	       now_ms() - start < MAX_MS)
+		usleep(1000);
+}
+
 /**
  * FIXTURE(gnt_queue) - grants of this domain or another one
  * @g: where they come from
@@ -221,7 +231,6 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 {
 	uint64_t buf[XEN_PAGE_SIZE / sizeof(uint64_t)];
 	struct hold h;
-	double start;
 	long before;
 
 	before = settled("grant_end", "deferred");
@@ -235,12 +244,10 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 	EXPECT_EQ(xen_share_pattern(200, 7), buf[7]);
 	hold_exit(&h);
 	/* The one that was ended while it was mapped comes back, too. */
-	start = now_ms();
-	while (debugfs("grant_end", "deferred") > before &&
-	       now_ms() - start < MAX_MS)
-		usleep(1000);
-	if (variant->kind == GRANTER_LOCAL)
+	if (variant->kind == GRANTER_LOCAL) {
+		until_ended(before);
 		EXPECT_EQ(0, xen_refs_in_use(self->g.refs, 512, XEN_RETURN_MS));
+	}
 }
 
 /*
@@ -250,7 +257,7 @@ TEST_F_TIMEOUT(gnt_queue, one_of_many, 120)
 TEST_F_TIMEOUT(gnt_queue, ended_early, 120)
 {
 	uint32_t refs[512];
-	double start;
+	double took;
 	long before;
 
 	if (variant->kind != GRANTER_LOCAL)
@@ -261,13 +268,12 @@ TEST_F_TIMEOUT(gnt_queue, ended_early, 120)
 	EXPECT_EQ(512, granter_end(&self->g, 0));
 	if (before >= 0)
 		EXPECT_EQ(before + 512, debugfs("grant_end", "deferred"));
-	start = now_ms();
+	took = now_ms();
 	ASSERT_EQ(0, xen_unmap(&self->m));
-	while (debugfs("grant_end", "deferred") > before &&
-	       now_ms() - start < MAX_MS)
-		usleep(1000);
-	TH_LOG("512 grants were back after %.0f ms", now_ms() - start);
-	EXPECT_GT(MAX_MS, now_ms() - start);
+	until_ended(before);
+	took = now_ms() - took;
+	TH_LOG("512 grants were back after %.0f ms", took);
+	EXPECT_GT(MAX_MS, took);
 	/* To be sure; it takes long with large pages. */
 	EXPECT_EQ(0, xen_refs_in_use(refs, 512, before < 0 ? 4000 :
 							 XEN_RETURN_MS));
