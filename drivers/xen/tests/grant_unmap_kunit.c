@@ -741,15 +741,21 @@ static void unmap_put_off_test(struct kunit *test)
 	}
 }
 
-/* Looks until everybody had a turn, none of them at more than @budget pages. */
+/*
+ * Looks until everybody is old and had a turn since then, at no more than @budget
+ * pages at a time.
+ */
 static void look_around(struct kunit *test, unsigned int budget)
 {
 	struct unmap_test *t = test->priv;
-	unsigned int i;
+	unsigned long start = t->now;
+	unsigned int i = 0;
 
-	for (i = 0; i < 2 * CROWD / (budget / 4); i++) {
+	while (i < 2 * CROWD / (budget / 4)) {
 		look(test);
 		KUNIT_ASSERT_LE(test, t->seen, budget);
+		if (t->now - start >= UNMAP_YOUNG_UNTIL_MS)
+			i++;
 	}
 }
 
