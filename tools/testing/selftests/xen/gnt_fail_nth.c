@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -121,7 +122,7 @@ static int count_objects(long *objects)
  * @objects: of kmalloc() before a test
  * @g: gntdev: where the grants come from
  * @fd: the device
- * @fd2: another one, or a dma-buf
+ * @fd2: another one, a dma-buf or an eventfd
  * @page: PAGE_SIZE
  * @nr: pages or grants of the call
  * @index: offset of a map, or of pages
@@ -1358,6 +1359,93 @@ TEST_F_TIMEOUT(privcmd_fail_nth, others, 120)
 	fail_each(_metadata, d, &dm);
 	fail_each(_metadata, d, &open);
 	fail_each(_metadata, d, &restrict_);
+}
+
+/* An eventfd, for a DM_OP that is not made, as nobody writes to it. */
+static int irqfd(data_t *self, uint32_t flags)
+{
+	struct privcmd_irqfd op = {
+		.dm_op = (uintptr_t)self->frames, .size = 16, .fd = self->fd2,
+		.flags = flags, .dom = self->domid,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_IRQFD, &op) ? -errno : 0;
+}
+
+static int irqfd_assign(data_t *self)
+{
+	return irqfd(self, 0);
+}
+
+static int irqfd_deassign(data_t *self)
+{
+	return irqfd(self, PRIVCMD_IRQFD_FLAG_DEASSIGN);
+}
+
+static int irqfd_undo(data_t *self, int ret)
+{
+	return ret ? 0 : irqfd_deassign(self);
+}
+
+/* Requests of one vCPU, in the first page that is mapped. */
+static int ioeventfd(data_t *self, uint32_t flags)
+{
+	struct privcmd_ioeventfd op = {
+		.ioreq = (uintptr_t)self->addr, .ports = (uintptr_t)&self->port,
+		.addr_len = 4, .event_fd = self->fd2, .vcpus = 1,
+		.flags = flags, .dom = self->domid,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
+}
+
+static int ioeventfd_assign(data_t *self)
+{
+	return ioeventfd(self, 0);
+}
+
+static int ioeventfd_deassign(data_t *self)
+{
+	return ioeventfd(self, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static int ioeventfd_undo(data_t *self, int ret)
+{
+	return ret ? 0 : ioeventfd_deassign(self);
+}
+
+TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, 120)
+{
+	static const struct call irq = {
+		.call = irqfd_assign, .undo = irqfd_undo,
+	};
+	static const struct call io = {
+		.call = ioeventfd_assign, .undo = ioeventfd_undo,
+		.errors = { -ENOSPC },
+	};
+	data_t *d = &self->data;
+	char why[160];
+	int evtchn;
+
+	d->fd2 = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ASSERT_LE(0, d->fd2);
+	if (irqfd_deassign(d) == -EOPNOTSUPP)
+		SKIP(return, "no CONFIG_XEN_PRIVCMD_EVENTFD");
+	/* Deassigning allocates nothing. */
+	fail_each(_metadata, d, &irq);
+	if (xen_guest_type() == XEN_GUEST_PV)
+		return;		/* no pages behind a mapping of frames */
+	evtchn = xen_open("evtchn", why, sizeof(why));
+	if (evtchn < 0)
+		SKIP(return, "%s", why);
+	d->port = evtchn_bind_unbound(evtchn, DOMID_SELF);
+	ASSERT_LT(0, d->port);
+	d->nr = 1;
+	ASSERT_EQ(0, frames_mapped(d));
+	fail_each(_metadata, d, &io);
+	EXPECT_EQ(0, frames_munmap(d));
+	EXPECT_EQ(0, evtchn_unbind(evtchn, d->port));
+	close(evtchn);
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -48,7 +49,8 @@ enum call {
 	ALLOC, DEALLOC, ALLOC_NOTIFY,
 	MMAP, MMAP_HUGE, MUNMAP, MPROTECT, MADVISE, MREMAP, MLOCK, CLEAR_REFS,
 	TOUCH, READV, SPLICE, FORK,
-	PRIV_MMAP, PRIV_BATCH, PRIV_OLD, PRIV_RESOURCE, PRIV_DM, PRIV_RESTRICT,
+	PRIV_MMAP, PRIV_BATCH, PRIV_OLD, PRIV_RESOURCE, PRIV_DM, PRIV_IRQFD,
+	PRIV_RESTRICT,
 	EV_BIND, EV_REMOTE, EV_UNBIND, EV_NOTIFY, EV_WRITE, EV_READ, EV_OTHER,
 	BAD_IOCTL, NR_CALLS
 };
@@ -74,7 +76,8 @@ static const struct {
 	[SPLICE] = { "vmsplice", 4 }, [FORK] = { "fork", 1 },
 	[PRIV_MMAP] = { "privcmd mmap", 4 }, [PRIV_BATCH] = { "batch", 6 },
 	[PRIV_OLD] = { "old batch", 3 }, [PRIV_RESOURCE] = { "resource", 4 },
-	[PRIV_DM] = { "dm_op", 2 }, [PRIV_RESTRICT] = { "restrict", 1 },
+	[PRIV_DM] = { "dm_op", 2 }, [PRIV_IRQFD] = { "irqfd", 3 },
+	[PRIV_RESTRICT] = { "restrict", 1 },
 	[EV_BIND] = { "bind", 4 }, [EV_REMOTE] = { "bind remote", 3 },
 	[EV_UNBIND] = { "unbind", 3 }, [EV_NOTIFY] = { "send", 3 },
 	[EV_WRITE] = { "unmask", 2 }, [EV_READ] = { "receive", 2 },
@@ -93,6 +96,7 @@ static struct {
 	struct { int fd; enum kind kind; } files[FILES];
 	struct { unsigned int file, count; uint64_t index; } maps[MAPS];
 	uint32_t ports[8];
+	int events[4];	/* eventfds */
 	int importer;	/* a gntdev for dma-bufs of the others */
 	int pipe[2];
 	int clear_refs;
@@ -947,6 +951,35 @@ static int do_dm(struct thread *t)
 		     sizeof(op), &where);
 }
 
+/* The same when an eventfd is written to, which may be closed meanwhile. */
+static int do_irqfd(struct thread *t)
+{
+	struct privcmd_irqfd op = {
+		.dm_op = (uintptr_t)(rarely(t, 16) ? bad_pointer(t) : t->arg),
+		.size = rarely(t, 8) ? rnd64(t) : rnd(t, 64),
+		.flags = rarely(t, 16) ? rnd(t, 4) : rnd(t, 2),
+		.dom = rarely(t, 8) ? pick_domid(t) : env.peer,
+	};
+	int *event = &own.events[rnd(t, ARRAY_SIZE(own.events))];
+	void *where;
+	int ret;
+
+	memset(t->arg, 0xff, 64);
+	if (rarely(t, 8))
+		close(__atomic_exchange_n(event, eventfd(rarely(t, 8),
+							 EFD_NONBLOCK),
+					  __ATOMIC_RELAXED));
+	op.fd = rarely(t, 16) ? pick_file(t, PRIVCMD) : *event;
+	ret = issue(t, pick_file(t, PRIVCMD), IOCTL_PRIVCMD_IRQFD, &op,
+		    sizeof(op), &where);
+	if (ret)
+		return errno == EOPNOTSUPP ? 0 : -1;
+	/* Each that fails to make its DM_OP says so in the log, once. */
+	if (rarely(t, 8))
+		eventfd_write(*event, 1);
+	return op.flags ? -1 : 0;
+}
+
 static int do_restrict(struct thread *t)
 {
 	uint16_t domid = rarely(t, 2) ? env.frames_of : pick_domid(t);
@@ -1086,6 +1119,7 @@ static int make(struct thread *t, enum call call)
 	case PRIV_OLD:		return do_old(t);
 	case PRIV_RESOURCE:	return do_resource(t);
 	case PRIV_DM:		return do_dm(t);
+	case PRIV_IRQFD:	return do_irqfd(t);
 	case PRIV_RESTRICT:	return do_restrict(t);
 	case EV_BIND:		return do_bind(t);
 	case EV_REMOTE:		return do_remote(t);
@@ -1163,6 +1197,8 @@ static int run_process(uint64_t seed, unsigned int worker, unsigned int threads)
 	for (i = 0; i < FILES; i++)
 		own.files[i].fd = -1;
 	own.importer = open(paths[GNTDEV], O_RDWR);
+	for (i = 0; i < ARRAY_SIZE(own.events); i++)
+		own.events[i] = eventfd(0, EFD_NONBLOCK);
 	own.clear_refs = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
 	/* GRANT_COPY to the last page may go one further. */
 	own.area = mmap(NULL, (AREA_PAGES + 1) * env.page, PROT_NONE,
@@ -1398,9 +1434,10 @@ TEST_F_TIMEOUT(gnt_fuzz, calls, 7000)
 	for (i = 0; i < NR_CALLS; i++)
 		if (shared->made[i] >= 200 && i != PRIV_DM && i != BAD_IOCTL &&
 		    i != EV_OTHER && (i < BUF_EXPORT || i > BUF_FORGET) &&
-		    (i != PRIV_OLD || !env.translated))
+		    (i != PRIV_OLD || !env.translated)) {
 			EXPECT_LT(0, shared->done[i])
 				TH_LOG("%s never succeeds", calls[i].name);
+		}
 }
 
 int main(int argc, char **argv)

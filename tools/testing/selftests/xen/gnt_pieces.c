@@ -111,9 +111,10 @@ static void unmap_in_order(struct __test_metadata *_metadata,
 		EXPECT_TRUE(left_are(self, left))
 			TH_LOG("page %u, step %u", order[i], i);
 		/* On PV it is back at once, else when the whole mapping is. */
-		if (self->pv)
+		if (self->pv) {
 			EXPECT_EQ(0, granter_end_page(&self->g, order[i], 100))
 				TH_LOG("page %u, step %u", order[i], i);
+		}
 	}
 }
 
@@ -375,7 +376,7 @@ static const char *mount_loop(int *loop, char *why, size_t size)
 	if (nr >= 0)
 		*loop = open(path, O_RDWR | O_CLOEXEC);
 	config.fd = memfd_create("disk", MFD_CLOEXEC);
-	if (*loop < 0 || config.fd < 0 || ftruncate(config.fd, 4 << 20) ||
+	if (*loop < 0 || (int)config.fd < 0 || ftruncate(config.fd, 4 << 20) ||
 	    ioctl(*loop, LOOP_CONFIGURE, &config)) {
 		snprintf(why, size, "no loop device: %s", strerror(errno));
 		return NULL;

@@ -425,7 +425,7 @@ TEST_F(privcmd, killed)
 }
 
 /* Frames that can't be mapped: so it is said of each, and of no other. */
-TEST_F_TIMEOUT(privcmd, bad_frames, 120)
+TEST_F_TIMEOUT(privcmd, bad_frames, 400)
 {
 	const unsigned int sizes[] = { 5, 40, 512, 530 };
 	unsigned int i, k, nr, which, bad;

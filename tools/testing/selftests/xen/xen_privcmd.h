@@ -57,6 +57,31 @@ struct privcmd_mmap_resource {
 	uint64_t addr;
 };
 
+struct privcmd_irqfd {
+	uint64_t dm_op;
+	uint32_t size;
+	uint32_t fd;
+	uint32_t flags;
+	uint16_t dom;
+	uint8_t pad[2];
+};
+
+struct privcmd_ioeventfd {
+	uint64_t ioreq;
+	uint64_t ports;
+	uint64_t addr;
+	uint32_t addr_len;
+	uint32_t event_fd;
+	uint32_t vcpus;
+	uint32_t vq;
+	uint32_t flags;
+	uint16_t dom;
+	uint8_t pad[2];
+};
+
+#define PRIVCMD_IRQFD_FLAG_DEASSIGN	1
+#define PRIVCMD_IOEVENTFD_FLAG_DEASSIGN	1
+
 #define IOCTL_PRIVCMD_HYPERCALL \
 	_IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
 #define IOCTL_PRIVCMD_MMAP \
@@ -69,6 +94,10 @@ struct privcmd_mmap_resource {
 	_IOC(_IOC_NONE, 'P', 6, sizeof(uint16_t))
 #define IOCTL_PRIVCMD_MMAP_RESOURCE \
 	_IOC(_IOC_NONE, 'P', 7, sizeof(struct privcmd_mmap_resource))
+#define IOCTL_PRIVCMD_IRQFD \
+	_IOW('P', 8, struct privcmd_irqfd)
+#define IOCTL_PRIVCMD_IOEVENTFD \
+	_IOW('P', 9, struct privcmd_ioeventfd)
 
 #define DOMID_XEN			0x7ff2
 #define HYPERVISOR_memory_op		12

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Eventfds of /dev/xen/privcmd: irqfds, which make a DM_OP when they are
+ * written to, and ioeventfds, which are written to when a domain asks for I/O.
+ * Nothing here is a device model: Xen refuses the operations.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include "kselftest_harness.h"
+#include "xen_privcmd.h"
+#include "xen_test.h"
+
+#define RW		(PROT_READ | PROT_WRITE)
+#define MAX_DM_OP	4096		/* dm_op_buf_max_size, unless it is set */
+#define VCPUS		128		/* whose requests a frame has room for */
+#define DOMID_IDLE	0x7fff		/* for which any domain may ask here */
+
+/**
+ * FIXTURE(privcmd_eventfd) - a device and an eventfd
+ * @fd: /dev/xen/privcmd
+ * @event: an eventfd
+ * @kmsg: the kernel's messages from here on
+ * @page: PAGE_SIZE
+ * @mem: MAX_DM_OP bytes that are no DM_OP
+ */
+FIXTURE(privcmd_eventfd) {
+	int fd;
+	int event;
+	int kmsg;
+	size_t page;
+	char *mem;
+};
+
+static int irqfd(FIXTURE_DATA(privcmd_eventfd) *self, int event, uint32_t size,
+		 uint32_t flags)
+{
+	struct privcmd_irqfd op = {
+		.dm_op = (uintptr_t)self->mem, .size = size, .fd = event,
+		.flags = flags, .dom = DOMID_IDLE,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_IRQFD, &op) ? -errno : 0;
+}
+
+static int deassign(FIXTURE_DATA(privcmd_eventfd) *self)
+{
+	return irqfd(self, self->event, 0, PRIVCMD_IRQFD_FLAG_DEASSIGN);
+}
+
+static int ioeventfd(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq,
+		     unsigned int vcpus)
+{
+	struct privcmd_ioeventfd op = {
+		.ioreq = (uintptr_t)ioreq, .ports = (uintptr_t)self->mem,
+		.addr_len = 4, .event_fd = self->event, .vcpus = vcpus,
+		.dom = DOMID_IDLE,
+	};
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
+}
+
+FIXTURE_SETUP(privcmd_eventfd)
+{
+	char why[160];
+	int ret;
+
+	self->fd = xen_open("privcmd", why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	self->kmsg = xen_kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+	self->page = xen_page_size();
+	self->mem = calloc(1, MAX_DM_OP);
+	ASSERT_NE(NULL, self->mem);
+	memset(self->mem, 0xff, MAX_DM_OP);
+	self->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ASSERT_LE(0, self->event);
+	ret = deassign(self);
+	if (ret == -EOPNOTSUPP || ret == -ENOTTY)
+		SKIP(return, "no CONFIG_XEN_PRIVCMD_EVENTFD");
+	if (ret == -EPERM)
+		SKIP(return, "privcmd is for another domain only");
+	ASSERT_EQ(0, ret);
+}
+
+FIXTURE_TEARDOWN(privcmd_eventfd)
+{
+	if (self->fd < 0)
+		return;
+	close(self->event);
+	/* This waits until those that were closed are gone. */
+	self->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	deassign(self);
+	close(self->event);
+	close(self->fd);
+	free(self->mem);
+	EXPECT_EQ(0, xen_kmsg_reports(self->kmsg));
+}
+
+/* An eventfd is assigned once, and again when it was deassigned. */
+TEST_F(privcmd_eventfd, irqfd_once)
+{
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, irqfd(self, self->event, 24, 0));
+		EXPECT_EQ(-EBUSY, irqfd(self, self->event, 24, 0));
+		EXPECT_EQ(0, deassign(self));
+	}
+	EXPECT_EQ(-EBADF, irqfd(self, -1, 24, 0));
+	EXPECT_EQ(-EINVAL, irqfd(self, self->fd, 24, 0));
+	EXPECT_EQ(-EINVAL, irqfd(self, self->event, 24, 2));
+	/* Closed while it is assigned. */
+	EXPECT_EQ(0, irqfd(self, self->event, 24, 0));
+}
+
+/* A DM_OP is no larger than the module's parameter allows. */
+TEST_F(privcmd_eventfd, irqfd_size)
+{
+	static const uint32_t large[] = {
+		MAX_DM_OP + 1, 1 << 22, (1 << 22) + 1, 1U << 31, ~0U,
+	};
+	unsigned int max, i;
+
+	ASSERT_EQ(0, xen_param_get("xen_privcmd", "dm_op_buf_max_size", &max));
+	if (max != MAX_DM_OP)
+		SKIP(return, "dm_op_buf_max_size is %u", max);
+	EXPECT_EQ(0, irqfd(self, self->event, MAX_DM_OP, 0));
+	EXPECT_EQ(0, deassign(self));
+	EXPECT_EQ(0, irqfd(self, self->event, 0, 0));
+	EXPECT_EQ(0, deassign(self));
+	for (i = 0; i < ARRAY_SIZE(large); i++) {
+		EXPECT_EQ(-E2BIG, irqfd(self, self->event, large[i], 0))
+			TH_LOG("%u bytes", large[i]);
+	}
+}
+
+/* What was written before is read with what is written next. */
+TEST_F(privcmd_eventfd, irqfd_pending)
+{
+	struct pollfd p = { .fd = self->event, .events = POLLIN };
+	uint64_t count;
+
+	ASSERT_EQ(0, eventfd_write(self->event, 3));
+	ASSERT_EQ(0, irqfd(self, self->event, 24, 0));
+	EXPECT_EQ(1, poll(&p, 1, 0));
+	EXPECT_EQ(POLLIN, p.revents);
+	ASSERT_EQ(0, eventfd_write(self->event, 1));
+	EXPECT_EQ(-1, eventfd_read(self->event, &count));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(0, deassign(self));
+	ASSERT_EQ(0, eventfd_write(self->event, 1));
+	EXPECT_EQ(0, eventfd_read(self->event, &count));
+	EXPECT_EQ(1, count);
+}
+
+struct closer {
+	int fd;
+	useconds_t delay;
+};
+
+static void *close_later(void *arg)
+{
+	struct closer *c = arg;
+
+	usleep(c->delay);
+	close(c->fd);
+	return NULL;
+}
+
+/* Closed by one thread while another deassigns it. */
+TEST_F_TIMEOUT(privcmd_eventfd, irqfd_closed, 200)
+{
+	unsigned int rounds = 20 * xen_rounds(5), i;
+	struct closer c;
+	pthread_t id;
+	int ret;
+
+	for (i = 0; i < rounds; i++) {
+		ASSERT_EQ(0, irqfd(self, self->event, 24, 0));
+		c.fd = self->event;
+		c.delay = i % 20 * (i % 40);
+		ASSERT_EQ(0, pthread_create(&id, NULL, close_later, &c));
+		ret = deassign(self);
+		EXPECT_TRUE(!ret || ret == -EBADF);
+		pthread_join(id, NULL);
+		self->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		ASSERT_LE(0, self->event);
+	}
+}
+
+/* The requests are in a page that privcmd has mapped, and nowhere else. */
+TEST_F(privcmd_eventfd, ioeventfd_memory)
+{
+	int error = xen_guest_type() == XEN_GUEST_PV ? -EOPNOTSUPP : -EFAULT;
+	void *mem, *empty;
+
+	mem = mmap(NULL, 3 * self->page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(error, ioeventfd(self, mem, 1));
+	EXPECT_EQ(error, ioeventfd(self, NULL, 1));
+
+	/* One without pages, in it and below it. */
+	empty = mmap(mem + self->page, 2 * self->page, RW,
+		     MAP_SHARED | MAP_FIXED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, empty);
+	EXPECT_EQ(error, ioeventfd(self, empty, 1));
+	EXPECT_EQ(error, ioeventfd(self, empty + self->page, 1));
+	ASSERT_EQ(0, munmap(mem, self->page));
+	EXPECT_EQ(error, ioeventfd(self, mem, 1));
+	EXPECT_EQ(0, munmap(empty, 2 * self->page));
+}
+
+/* And for no more vCPUs than that has room for. */
+TEST_F(privcmd_eventfd, ioeventfd_vcpus)
+{
+	if (xen_guest_type() == XEN_GUEST_PV)
+		SKIP(return, "no ioeventfds in a PV domain");
+	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, 0));
+	EXPECT_EQ(-EFAULT, ioeventfd(self, NULL, VCPUS));
+	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, VCPUS + 1));
+	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, 4096));
+}
+
+TEST_HARNESS_MAIN
