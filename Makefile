@@ -36,13 +36,12 @@ check:		## the tests: series, static checks, harness, KUnit, selftests
 	@scripts/loop --build x86_64 arm64-64k
 	@scripts/check
 
-check-all:	## the rest, hours: every patch, debug kernels, KASAN, KCSAN, stress
+check-all:	## the rest, hours: every patch, debug kernels, KASAN, stress
 	@mkdir -p build
 	@scripts/setup arm
 	@scripts/loop --build x86_64 arm64 arm64-64k
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@CONFIGS=$(CURDIR)/vm/config/kasan.config VARIANT=kasan scripts/build series
-	@CONFIGS=$(CURDIR)/vm/config/kcsan.config VARIANT=kcsan scripts/build series
 	@CONFIGS="$(CURDIR)/vm/config/debug.config $(CURDIR)/vm/config/kasan.config" \
 		VARIANT=debug scripts/build series arm64-64k
 	@scripts/check --all
