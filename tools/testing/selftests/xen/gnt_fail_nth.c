@@ -1377,14 +1377,9 @@ static int irqfd_assign(data_t *self)
 	return irqfd(self, 0);
 }
 
-static int irqfd_deassign(data_t *self)
-{
-	return irqfd(self, PRIVCMD_IRQFD_FLAG_DEASSIGN);
-}
-
 static int irqfd_undo(data_t *self, int ret)
 {
-	return ret ? 0 : irqfd_deassign(self);
+	return ret ? 0 : irqfd(self, PRIVCMD_IRQFD_FLAG_DEASSIGN);
 }
 
 /* Requests of one vCPU, in the first page that is mapped. */
@@ -1404,14 +1399,9 @@ static int ioeventfd_assign(data_t *self)
 	return ioeventfd(self, 0);
 }
 
-static int ioeventfd_deassign(data_t *self)
-{
-	return ioeventfd(self, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
-}
-
 static int ioeventfd_undo(data_t *self, int ret)
 {
-	return ret ? 0 : ioeventfd_deassign(self);
+	return ret ? 0 : ioeventfd(self, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
 }
 
 TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, 120)
@@ -1429,7 +1419,7 @@ TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, 120)
 
 	d->fd2 = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ASSERT_LE(0, d->fd2);
-	if (irqfd_deassign(d) == -EOPNOTSUPP)
+	if (irqfd(d, PRIVCMD_IRQFD_FLAG_DEASSIGN) == -EOPNOTSUPP)
 		SKIP(return, "no CONFIG_XEN_PRIVCMD_EVENTFD");
 	/* Deassigning allocates nothing. */
 	fail_each(_metadata, d, &irq);

@@ -21,7 +21,6 @@
 #define RW		(PROT_READ | PROT_WRITE)
 #define MAX_DM_OP	4096		/* dm_op_buf_max_size, unless it is set */
 #define VCPUS		128		/* whose requests a frame has room for */
-#define DOMID_IDLE	0x7fff		/* for which any domain may ask here */
 
 /**
  * FIXTURE(privcmd_eventfd) - a device and an eventfd
@@ -78,7 +77,7 @@ FIXTURE_SETUP(privcmd_eventfd)
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	self->page = xen_page_size();
-	self->mem = calloc(1, MAX_DM_OP);
+	self->mem = malloc(MAX_DM_OP);
 	ASSERT_NE(NULL, self->mem);
 	memset(self->mem, 0xff, MAX_DM_OP);
 	self->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -100,6 +100,7 @@ struct privcmd_ioeventfd {
 	_IOW('P', 9, struct privcmd_ioeventfd)
 
 #define DOMID_XEN			0x7ff2
+#define DOMID_IDLE			0x7fff	/* privcmd of a domU takes it */
 #define HYPERVISOR_memory_op		12
 #define XENMEM_machphys_mfn_list	5
 #define XENMEM_resource_grant_table	1
