@@ -50,6 +50,7 @@ enum call {
 	MMAP, MMAP_HUGE, MUNMAP, MPROTECT, MADVISE, MREMAP, MLOCK, CLEAR_REFS,
 	TOUCH, READV, SPLICE, FORK,
 	PRIV_MMAP, PRIV_BATCH, PRIV_OLD, PRIV_RESOURCE, PRIV_DM, PRIV_IRQFD,
+	PRIV_IOEVENTFD,
 	PRIV_RESTRICT,
 	EV_BIND, EV_REMOTE, EV_UNBIND, EV_NOTIFY, EV_WRITE, EV_READ, EV_OTHER,
 	BAD_IOCTL, NR_CALLS
@@ -77,6 +78,7 @@ static const struct {
 	[PRIV_MMAP] = { "privcmd mmap", 4 }, [PRIV_BATCH] = { "batch", 6 },
 	[PRIV_OLD] = { "old batch", 3 }, [PRIV_RESOURCE] = { "resource", 4 },
 	[PRIV_DM] = { "dm_op", 2 }, [PRIV_IRQFD] = { "irqfd", 3 },
+	[PRIV_IOEVENTFD] = { "ioeventfd", 4 },
 	[PRIV_RESTRICT] = { "restrict", 1 },
 	[EV_BIND] = { "bind", 4 }, [EV_REMOTE] = { "bind remote", 3 },
 	[EV_UNBIND] = { "unbind", 3 }, [EV_NOTIFY] = { "send", 3 },
@@ -951,7 +953,19 @@ static int do_dm(struct thread *t)
 		     sizeof(op), &where);
 }
 
-/* The same when an eventfd is written to, which may be closed meanwhile. */
+/* An eventfd, which may be closed while it is used. */
+static int *pick_event(struct thread *t)
+{
+	int *event = &own.events[rnd(t, ARRAY_SIZE(own.events))];
+
+	if (rarely(t, 8))
+		close(__atomic_exchange_n(event, eventfd(rarely(t, 8),
+							 EFD_NONBLOCK),
+					  __ATOMIC_RELAXED));
+	return event;
+}
+
+/* The same when an eventfd is written to. */
 static int do_irqfd(struct thread *t)
 {
 	struct privcmd_irqfd op = {
@@ -960,15 +974,11 @@ static int do_irqfd(struct thread *t)
 		.flags = rarely(t, 16) ? rnd(t, 4) : rnd(t, 2),
 		.dom = rarely(t, 8) ? pick_domid(t) : env.peer,
 	};
-	int *event = &own.events[rnd(t, ARRAY_SIZE(own.events))];
+	int *event = pick_event(t);
 	void *where;
 	int ret;
 
 	memset(t->arg, 0xff, 64);
-	if (rarely(t, 8))
-		close(__atomic_exchange_n(event, eventfd(rarely(t, 8),
-							 EFD_NONBLOCK),
-					  __ATOMIC_RELAXED));
 	op.fd = rarely(t, 16) ? pick_file(t, PRIVCMD) : *event;
 	ret = issue(t, pick_file(t, PRIVCMD), IOCTL_PRIVCMD_IRQFD, &op,
 		    sizeof(op), &where);
@@ -977,6 +987,37 @@ static int do_irqfd(struct thread *t)
 	/* Each that fails to make its DM_OP says so in the log, once. */
 	if (rarely(t, 8))
 		eventfd_write(*event, 1);
+	return op.flags ? -1 : 0;
+}
+
+/* Requests that nobody makes: what is in the frames is no ioreq server's. */
+static int do_ioeventfd(struct thread *t)
+{
+	static const uint32_t lens[] = { 1, 2, 4, 8, 8, 8, 3, 0 };
+	struct privcmd_ioeventfd op = {
+		.ports = (uintptr_t)(rarely(t, 16) ? bad_pointer(t) : t->arg),
+		.addr = rarely(t, 16) ? rnd64(t) : rnd(t, 4) * 512,
+		.addr_len = PICK(t, lens),
+		.event_fd = rarely(t, 16) ? pick_file(t, PRIVCMD) :
+					    *pick_event(t),
+		.vcpus = rarely(t, 8) ? pick_count(t) : 1 + rnd(t, 2),
+		.vq = rnd(t, 2),
+		.flags = rarely(t, 16) ? rnd(t, 4) : rnd(t, 2),
+		.dom = rarely(t, 8) ? pick_domid(t) : env.peer,
+	};
+	uint32_t *ports = t->arg;
+	void *where;
+	size_t len;
+	int ret, i;
+
+	for (i = 0; i < 4; i++)
+		ports[i] = pick_port(t);
+	op.ioreq = (uintptr_t)pick_range(t, rarely(t, 16) ? own.area :
+						own.frames, &len);
+	ret = issue(t, pick_file(t, PRIVCMD), IOCTL_PRIVCMD_IOEVENTFD, &op,
+		    sizeof(op), &where);
+	if (ret)
+		return errno == EOPNOTSUPP ? 0 : -1;
 	return op.flags ? -1 : 0;
 }
 
@@ -1120,6 +1161,7 @@ static int make(struct thread *t, enum call call)
 	case PRIV_RESOURCE:	return do_resource(t);
 	case PRIV_DM:		return do_dm(t);
 	case PRIV_IRQFD:	return do_irqfd(t);
+	case PRIV_IOEVENTFD:	return do_ioeventfd(t);
 	case PRIV_RESTRICT:	return do_restrict(t);
 	case EV_BIND:		return do_bind(t);
 	case EV_REMOTE:		return do_remote(t);

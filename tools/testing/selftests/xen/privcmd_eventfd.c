@@ -54,16 +54,44 @@ static int deassign(FIXTURE_DATA(privcmd_eventfd) *self)
 	return irqfd(self, self->event, 0, PRIVCMD_IRQFD_FLAG_DEASSIGN);
 }
 
-static int ioeventfd(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq,
-		     unsigned int vcpus)
+static int ioeventfd_call(FIXTURE_DATA(privcmd_eventfd) *self,
+			  const void *ioreq, unsigned int vcpus, uint32_t flags)
 {
 	struct privcmd_ioeventfd op = {
 		.ioreq = (uintptr_t)ioreq, .ports = (uintptr_t)self->mem,
 		.addr_len = 4, .event_fd = self->event, .vcpus = vcpus,
-		.dom = DOMID_IDLE,
+		.flags = flags, .dom = DOMID_IDLE,
 	};
 
 	return ioctl(self->fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
+}
+
+static int ioeventfd(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq,
+		     unsigned int vcpus)
+{
+	return ioeventfd_call(self, ioreq, vcpus, 0);
+}
+
+static int ioeventfd_end(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq)
+{
+	return ioeventfd_call(self, ioreq, 1, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+/* A page at @mem with the first frame of RAM of @domid behind it. */
+static int map_frame(FIXTURE_DATA(privcmd_eventfd) *self, void *mem, int domid)
+{
+	static const xen_pfn_t frame = XEN_GUEST_RAM;
+	struct privcmd_mmapbatch_v2 op = {
+		.num = 1, .dom = domid, .addr = (uintptr_t)mem, .arr = &frame,
+	};
+	int err;
+
+	op.err = &err;
+	if (mmap(mem, self->page, RW, MAP_SHARED | MAP_FIXED, self->fd,
+		 0) == MAP_FAILED ||
+	    ioctl(self->fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op))
+		return -errno;
+	return err;
 }
 
 FIXTURE_SETUP(privcmd_eventfd)
@@ -227,6 +255,133 @@ TEST_F(privcmd_eventfd, ioeventfd_vcpus)
 	EXPECT_EQ(-EFAULT, ioeventfd(self, NULL, VCPUS));
 	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, VCPUS + 1));
 	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, 4096));
+}
+
+/* Assigned and deassigned, with one port. */
+static int ioeventfd_try(FIXTURE_DATA(privcmd_eventfd) *self,
+			 const void *ioreq, uint32_t port)
+{
+	memcpy(self->mem, &port, sizeof(port));
+	return ioeventfd(self, ioreq, 1) ? : ioeventfd_end(self, ioreq);
+}
+
+/**
+ * struct requests - what an ioeventfd needs
+ * @mem: two pages, the first of which has a frame behind it
+ * @domid: whose frame that is
+ * @evtchn: /dev/xen/evtchn
+ * @port: bound with it
+ * @why: of XEN_SKIP
+ */
+struct requests {
+	void *mem;
+	int domid;
+	int evtchn;
+	int port;
+	char why[160];
+};
+
+static int requests_open(FIXTURE_DATA(privcmd_eventfd) *self,
+			 struct requests *r)
+{
+	const char *peer = getenv("XEN_PEER"), *why = NULL;
+	uint32_t ref;
+
+	if (xen_guest_type() == XEN_GUEST_PV)
+		why = "no ioeventfds in a PV domain";
+	else if (xen_own_domid())
+		why = "not dom0, which may map what it likes";
+	else if (!peer || xen_parse_peer(peer, &r->domid, &ref))
+		why = "no XEN_PEER, whose frames to map";
+	if (why) {
+		strcpy(r->why, why);
+		return XEN_SKIP;
+	}
+	r->evtchn = xen_open("evtchn", r->why, sizeof(r->why));
+	if (r->evtchn < 0)
+		return XEN_SKIP;
+	r->port = evtchn_bind_unbound(r->evtchn, DOMID_SELF);
+	if (r->port < 0)
+		return r->port;
+	r->mem = mmap(NULL, 2 * self->page, RW, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	return r->mem == MAP_FAILED ? -errno :
+	       map_frame(self, r->mem, r->domid);
+}
+
+/* The ioeventfds of a mapping end with it, and those of the next are its own. */
+TEST_F(privcmd_eventfd, ioeventfd_mapping)
+{
+	struct requests r;
+	void *next;
+	int ret;
+
+	ret = requests_open(self, &r);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", r.why);
+	ASSERT_EQ(0, ret);
+	next = r.mem + self->page;
+
+	/* What replaces a mapping at its address has no ioeventfds. */
+	EXPECT_EQ(0, ioeventfd_try(self, r.mem, r.port));
+	ASSERT_EQ(0, ioeventfd(self, r.mem, 1));
+	EXPECT_EQ(-EBUSY, ioeventfd(self, r.mem, 1));
+	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
+	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
+
+	/* One that is moved keeps them. */
+	ASSERT_EQ(next, mremap(r.mem, self->page, self->page,
+			       MREMAP_MAYMOVE | MREMAP_FIXED, next));
+	EXPECT_EQ(-EBUSY, ioeventfd(self, next, 1));
+
+	/* Another one, at the same address, has its own. */
+	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
+	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
+	EXPECT_EQ(0, ioeventfd_end(self, r.mem));
+	EXPECT_EQ(0, ioeventfd_end(self, r.mem));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
+
+	ASSERT_EQ(0, ioeventfd(self, next, 1));
+	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, next));
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
+	close(r.evtchn);
+}
+
+/* The ports are evtchn's: the kernel's own are not, nor those that are closed. */
+TEST_F(privcmd_eventfd, ioeventfd_ports)
+{
+	uint32_t other, port, ports[2];
+	struct requests r;
+	int ret;
+
+	ret = requests_open(self, &r);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", r.why);
+	ASSERT_EQ(0, ret);
+	other = evtchn_bind_unbound(r.evtchn, DOMID_SELF);
+	ASSERT_EQ(0, evtchn_unbind(r.evtchn, other));
+	EXPECT_EQ(-ENOENT, ioeventfd_try(self, r.mem, other));
+	EXPECT_EQ(-EINVAL, ioeventfd_try(self, r.mem, UINT32_MAX));
+	for (port = 0; port < 8; port++) {
+		ret = ioeventfd_try(self, r.mem, port);
+		EXPECT_TRUE(ret == -EINVAL || ret == -ENOENT)
+			TH_LOG("port %u: %d", port, ret);
+	}
+	ports[0] = r.port;
+	ports[1] = other;
+	memcpy(self->mem, ports, sizeof(ports));
+	EXPECT_EQ(-ENOENT, ioeventfd(self, r.mem, 2));
+
+	/* One that is given up while it is used, even twice. */
+	ports[1] = r.port;
+	memcpy(self->mem, ports, sizeof(ports));
+	EXPECT_EQ(0, ioeventfd(self, r.mem, 2));
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
+	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
+	close(r.evtchn);
 }
 
 TEST_HARNESS_MAIN
