@@ -990,6 +990,21 @@ static int do_irqfd(struct thread *t)
 	return op.flags ? -1 : 0;
 }
 
+static void map_frame(struct thread *t, int fd, void *addr)
+{
+	xen_pfn_t frame = env.frame + rnd(t, 400);
+	struct privcmd_mmapbatch_v2 op = {
+		.num = 1, .dom = env.frames_of, .addr = (uintptr_t)addr,
+		.arr = &frame,
+	};
+	int err;
+
+	op.err = &err;
+	if (mmap(addr, env.page, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) !=
+	    MAP_FAILED)
+		ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op);
+}
+
 /* Requests that nobody makes: what is in the frames is no ioreq server's. */
 static int do_ioeventfd(struct thread *t)
 {
@@ -1005,17 +1020,18 @@ static int do_ioeventfd(struct thread *t)
 		.flags = rarely(t, 16) ? rnd(t, 4) : rnd(t, 2),
 		.dom = rarely(t, 8) ? pick_domid(t) : env.peer,
 	};
+	void *area = rarely(t, 16) ? own.area : own.frames, *addr, *where;
+	int fd = pick_file(t, PRIVCMD), ret, i;
 	uint32_t *ports = t->arg;
-	void *where;
 	size_t len;
-	int ret, i;
 
 	for (i = 0; i < 4; i++)
 		ports[i] = pick_port(t);
-	op.ioreq = (uintptr_t)pick_range(t, rarely(t, 16) ? own.area :
-						own.frames, &len);
-	ret = issue(t, pick_file(t, PRIVCMD), IOCTL_PRIVCMD_IOEVENTFD, &op,
-		    sizeof(op), &where);
+	addr = pick_range(t, area, &len);
+	if (area == own.frames && rarely(t, 2))
+		map_frame(t, fd, addr);
+	op.ioreq = (uintptr_t)addr;
+	ret = issue(t, fd, IOCTL_PRIVCMD_IOEVENTFD, &op, sizeof(op), &where);
 	if (ret)
 		return errno == EOPNOTSUPP ? 0 : -1;
 	return op.flags ? -1 : 0;
@@ -1458,6 +1474,8 @@ TEST_F_TIMEOUT(gnt_fuzz, calls, 7000)
 				hangs = hangs ? : hanging(w, last, since);
 			}
 		}
+		/* What they may do has messages enough to overwrite others. */
+		EXPECT_EQ(0, xen_kmsg_read(self->kmsg));
 		usleep(5000);
 		w = started % WORKERS;
 		if (started % 7 == 6 && pids[w] && ++polls % 16 == 0)

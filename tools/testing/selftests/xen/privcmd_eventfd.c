@@ -21,6 +21,7 @@
 #define RW		(PROT_READ | PROT_WRITE)
 #define MAX_DM_OP	4096		/* dm_op_buf_max_size, unless it is set */
 #define VCPUS		128		/* whose requests a frame has room for */
+#define NO_PORT		4000		/* as Xen gives out the lowest one */
 
 /**
  * FIXTURE(privcmd_eventfd) - a device and an eventfd
@@ -257,11 +258,19 @@ TEST_F(privcmd_eventfd, ioeventfd_vcpus)
 	EXPECT_EQ(-EINVAL, ioeventfd(self, NULL, 4096));
 }
 
+static void ports(FIXTURE_DATA(privcmd_eventfd) *self, uint32_t first,
+		  uint32_t second)
+{
+	const uint32_t both[] = { first, second };
+
+	memcpy(self->mem, both, sizeof(both));
+}
+
 /* Assigned and deassigned, with one port. */
 static int ioeventfd_try(FIXTURE_DATA(privcmd_eventfd) *self,
 			 const void *ioreq, uint32_t port)
 {
-	memcpy(self->mem, &port, sizeof(port));
+	ports(self, port, 0);
 	return ioeventfd(self, ioreq, 1) ? : ioeventfd_end(self, ioreq);
 }
 
@@ -309,24 +318,28 @@ static int requests_open(FIXTURE_DATA(privcmd_eventfd) *self,
 	       map_frame(self, r->mem, r->domid);
 }
 
-/* The ioeventfds of a mapping end with it, and those of the next are its own. */
+/* The ioeventfds of a mapping end with it, those of the next are its own. */
 TEST_F(privcmd_eventfd, ioeventfd_mapping)
 {
 	struct requests r;
+	int ret, remote;
 	void *next;
-	int ret;
 
 	ret = requests_open(self, &r);
 	if (ret == XEN_SKIP)
 		SKIP(return, "%s", r.why);
 	ASSERT_EQ(0, ret);
 	next = r.mem + self->page;
+	remote = evtchn_bind_interdomain(r.evtchn, DOMID_SELF, r.port);
+	ASSERT_LT(0, remote);
 
 	/* What replaces a mapping at its address has no ioeventfds. */
 	EXPECT_EQ(0, ioeventfd_try(self, r.mem, r.port));
 	ASSERT_EQ(0, ioeventfd(self, r.mem, 1));
 	EXPECT_EQ(-EBUSY, ioeventfd(self, r.mem, 1));
+	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
 	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
+	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
 	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
 
@@ -338,45 +351,46 @@ TEST_F(privcmd_eventfd, ioeventfd_mapping)
 	/* Another one, at the same address, has its own. */
 	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
 	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
-	EXPECT_EQ(0, ioeventfd_end(self, r.mem));
-	EXPECT_EQ(0, ioeventfd_end(self, r.mem));
-	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
+	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
+	EXPECT_EQ(0, ioeventfd_end(self, next));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, next));
+	EXPECT_EQ(-EBUSY, ioeventfd(self, r.mem, 1));
 
+	/* All that have it end with it. */
 	ASSERT_EQ(0, ioeventfd(self, next, 1));
 	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
+	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
+	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, next));
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, remote));
 	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
 	close(r.evtchn);
 }
 
-/* The ports are evtchn's: the kernel's own are not, nor those that are closed. */
+/* The ports are evtchn's: not the kernel's own, and not closed. */
 TEST_F(privcmd_eventfd, ioeventfd_ports)
 {
-	uint32_t other, port, ports[2];
 	struct requests r;
+	uint32_t port;
 	int ret;
 
 	ret = requests_open(self, &r);
 	if (ret == XEN_SKIP)
 		SKIP(return, "%s", r.why);
 	ASSERT_EQ(0, ret);
-	other = evtchn_bind_unbound(r.evtchn, DOMID_SELF);
-	ASSERT_EQ(0, evtchn_unbind(r.evtchn, other));
-	EXPECT_EQ(-ENOENT, ioeventfd_try(self, r.mem, other));
+	EXPECT_EQ(-ENOENT, ioeventfd_try(self, r.mem, NO_PORT));
 	EXPECT_EQ(-EINVAL, ioeventfd_try(self, r.mem, UINT32_MAX));
+	/* The first ones are the kernel's, or a daemon's. */
 	for (port = 0; port < 8; port++) {
 		ret = ioeventfd_try(self, r.mem, port);
-		EXPECT_TRUE(ret == -EINVAL || ret == -ENOENT)
+		EXPECT_TRUE(!ret || ret == -EINVAL || ret == -ENOENT)
 			TH_LOG("port %u: %d", port, ret);
 	}
-	ports[0] = r.port;
-	ports[1] = other;
-	memcpy(self->mem, ports, sizeof(ports));
+	ports(self, r.port, NO_PORT);
 	EXPECT_EQ(-ENOENT, ioeventfd(self, r.mem, 2));
 
 	/* One that is given up while it is used, even twice. */
-	ports[1] = r.port;
-	memcpy(self->mem, ports, sizeof(ports));
+	ports(self, r.port, r.port);
 	EXPECT_EQ(0, ioeventfd(self, r.mem, 2));
 	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
 	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));

@@ -232,7 +232,7 @@ int xen_kmsg_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int xen_kmsg_reports(int fd)
+int xen_kmsg_read(int fd)
 {
 	static const char * const reports[] = {
 		"WARNING: ", "BUG: ", "INFO: possible", "INFO: trying",
@@ -256,6 +256,13 @@ int xen_kmsg_reports(int fd)
 		}
 		errno = 0;
 	}
+	return count;
+}
+
+int xen_kmsg_reports(int fd)
+{
+	int count = xen_kmsg_read(fd);
+
 	close(fd);
 	return count;
 }

@@ -68,9 +68,11 @@ int64_t xen_now_ms(void);
 
 /*
  * Reads what the kernel logs from now on, for xen_kmsg_reports() to count the
- * warnings, bugs and lockdep reports in it.
+ * warnings, bugs and lockdep reports in it and close the file. If there is much
+ * to log, xen_kmsg_read() does so in between: what was overwritten counts as one.
  */
 int xen_kmsg_open(void);
+int xen_kmsg_read(int fd);
 int xen_kmsg_reports(int fd);
 
 /* How often something is repeated; XEN_ROUNDS in the environment: more. */
