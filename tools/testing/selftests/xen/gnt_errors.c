@@ -565,6 +565,64 @@ TEST_F(evtchn_errors, ports)
 	EXPECT_EQ(-ENOTCONN, evtchn_unbind(self->fd, port));
 }
 
+static int evtchn_bind_static(int fd, uint32_t port)
+{
+	struct ioctl_evtchn_bind op = { .port = port };
+
+	return ioctl(fd, IOCTL_EVTCHN_BIND_STATIC, &op) ? -errno : 0;
+}
+
+/* A static port is one that nobody else has: no file, and not the kernel. */
+TEST_F(evtchn_errors, static_ports)
+{
+	int port, other, used = 0, ret;
+	char why[160];
+
+	other = xen_open("evtchn", why, sizeof(why));
+	ASSERT_LE(0, other);
+	port = evtchn_bind_unbound(self->fd, DOMID_SELF);
+	ASSERT_LT(0, port);
+	EXPECT_EQ(-EISCONN, evtchn_bind_static(self->fd, port));
+	/* Both are to give it up here: a kernel may not survive that. */
+	ret = evtchn_bind_static(other, port);
+	EXPECT_EQ(-EBUSY, ret);
+	EXPECT_EQ(0, evtchn_unbind(self->fd, port));
+	EXPECT_EQ(ret ? -ENOTCONN : 0, evtchn_unbind(other, port));
+	ASSERT_EQ(-EBUSY, ret);
+
+	/* The first ones are the kernel's, or a daemon's. */
+	for (port = 1; port < 8; port++) {
+		ret = evtchn_bind_static(self->fd, port);
+		ASSERT_TRUE(!ret || ret == -EBUSY)
+			TH_LOG("port %d: %d", port, ret);
+		used += !!ret;
+		if (!ret)
+			EXPECT_EQ(0, evtchn_unbind(self->fd, port));
+	}
+	EXPECT_LT(0, used);
+	EXPECT_GT(0, evtchn_bind_static(self->fd, UINT32_MAX));
+	close(other);
+}
+
+/* A file for one domain has no virq, and no port without a domain. */
+TEST_F(evtchn_errors, restricted)
+{
+	struct ioctl_evtchn_restrict_domid domid = { .domid = 0 };
+	struct ioctl_evtchn_bind_virq virq = { .virq = UINT32_MAX };
+
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	EXPECT_EQ(EINVAL, errno);
+	domid.domid = 1;
+	ASSERT_EQ(0, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_BIND_VIRQ, &virq));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(-EACCES, evtchn_bind_unbound(self->fd, 1));
+	EXPECT_EQ(-EACCES, evtchn_bind_interdomain(self->fd, 2, 1));
+	EXPECT_EQ(-EACCES, evtchn_bind_static(self->fd, UINT32_MAX));
+}
+
 /* A pointer that cannot be read is EFAULT at every ioctl of evtchn. */
 TEST_F(evtchn_errors, fault)
 {

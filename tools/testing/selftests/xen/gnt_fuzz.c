@@ -1110,7 +1110,10 @@ static int do_read(struct thread *t)
 static int do_ev_other(struct thread *t)
 {
 	struct ioctl_evtchn_bind_virq virq = { .virq = 24 + rnd(t, 1000) };
-	struct ioctl_evtchn_bind port = { .port = (1 << 20) + rnd(t, 1 << 20) };
+	struct ioctl_evtchn_bind port = {
+		/* The first ones are the kernel's. */
+		.port = rarely(t, 2) ? rnd(t, 16) : pick_port(t),
+	};
 	struct ioctl_evtchn_restrict_domid domid = { .domid = pick_domid(t) };
 	int fd = pick_file(t, EVTCHN);
 	void *where;
