@@ -52,6 +52,21 @@ grants() {
 	xl dmesg
 }
 
+# test_ NAME CMD...: says whether it succeeds, and what it said if not, or if VERBOSE
+# is set; a status of 4 is a selftest's that was skipped
+test_() {
+	name=$1
+	shift
+	status=0
+	"$@" >/tmp/log 2>&1 || status=$?
+	case $status in
+	0) echo "ok $name" ;;
+	4) echo "skip $name" ;;
+	*) echo "not ok $name: status $status" ;;
+	esac
+	[ $status = 0 ] && [ -z "${VERBOSE:-}" ] || sed 's/^/# /' /tmp/log
+}
+
 # Lines that start with this mark, and only these, are for the harness.
 say() { printf '\036%s\n' "$*"; }
 

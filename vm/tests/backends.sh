@@ -5,18 +5,6 @@
 queue=/sys/kernel/debug/xen/grant_unmap
 disk=/sys/module/busydisk/parameters
 
-# test NAME CMD…: says whether it succeeds
-test_() {
-	name=$1
-	shift
-	if "$@" >/tmp/log 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		sed 's/^/# /' /tmp/log
-	fi
-}
-
 waiting() { sed -n 's/^waiting_requests //p' $queue; }
 
 # until_idle SECONDS: nothing waits any more

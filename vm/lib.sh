@@ -1,0 +1,53 @@
+# shellcheck shell=sh
+# Shared by vm/backends and vm/restore, which run a script of vm/tests in dom0 beside
+# a domU; sourced, with top set.
+root=${BUILD_ROOT:-$top/build}
+tree=${TREE:-series}
+passed=0 failed=0
+
+die() { echo "vm/${0##*/}: $*" >&2; exit 1; }
+
+[ -f "$root/x86_64/$tree/vmlinux" ] || die "no kernel of $tree (make kernel)"
+
+# start NAME: an empty $work
+start() {
+	work=$root/tmp/$1
+	rm -rf "$work"
+	mkdir -p "$work"
+}
+
+# boot CONFIG SECONDS ARG…: boots dom0 and a domU with these arguments of vm/run; again
+# after a triple fault, which QEMU gives a PVH vcpu now and then (see README).  Shows
+# and counts the tests that the script reports.
+boot() {
+	config=$1 seconds=$2
+	shift 2
+	boots=0
+	while :; do
+		boots=$((boots + 1))
+		status=0
+		# What a domU was not asked to report, the script finds; KUnit is vm/suite's.
+		"$top/vm/run" --tree "$tree" --dom0 "$config" --domu "$config" --domu-may-crash \
+			--append "kunit.enable=0 ${APPEND:-}" \
+			--append-domu "kunit.enable=0 ${APPEND:-}" \
+			${MEMORY:+--memory "$MEMORY"} --timeout "${TIMEOUT:-$seconds}" "$@" \
+			>"$work/out" 2>"$work/err" || status=$?
+		cat "$work/err" >&2
+		[ $boots -lt 5 ] && grep -q 'Triple fault' "$work/err" || break
+		echo "note: $config: triple fault of a PVH vcpu; booting again"
+	done
+	sed "/^END/d; s/^/$config: /" "$work/out"
+	passed=$((passed + $(grep -c '^ok' "$work/out" || true)))
+	# nothing there may be skipped
+	n=$(grep -c '^not ok\|^skip' "$work/out" || true)
+	if [ "$n" = 0 ] && { [ "$status" != 0 ] || ! grep -q '^END' "$work/out"; }; then
+		echo "$config: failed: exit status $status"
+		n=1
+	fi
+	failed=$((failed + n))
+}
+
+finish() {
+	echo "$passed passed, $failed failed, 0 skipped"
+	[ "$failed" = 0 ]
+}
