@@ -565,62 +565,71 @@ TEST_F(evtchn_errors, ports)
 	EXPECT_EQ(-ENOTCONN, evtchn_unbind(self->fd, port));
 }
 
-static int evtchn_bind_static(int fd, uint32_t port)
-{
-	struct ioctl_evtchn_bind op = { .port = port };
-
-	return ioctl(fd, IOCTL_EVTCHN_BIND_STATIC, &op) ? -errno : 0;
-}
-
-/* A static port is one that nobody else has: no file, and not the kernel. */
+/* A static port is connected, and nobody has it: no file, not the kernel. */
 TEST_F(evtchn_errors, static_ports)
 {
-	int port, other, used = 0, ret;
+	int rx, tx, other, ret;
 	char why[160];
 
 	other = xen_open("evtchn", why, sizeof(why));
 	ASSERT_LE(0, other);
-	port = evtchn_bind_unbound(self->fd, DOMID_SELF);
-	ASSERT_LT(0, port);
-	EXPECT_EQ(-EISCONN, evtchn_bind_static(self->fd, port));
+	rx = evtchn_bind_unbound(self->fd, DOMID_SELF);
+	ASSERT_LT(0, rx);
+	EXPECT_EQ(-EISCONN, evtchn_bind_static(self->fd, rx));
+	tx = evtchn_bind_interdomain(self->fd, DOMID_SELF, rx);
+	ASSERT_LT(0, tx);
 	/* Both are to give it up here: a kernel may not survive that. */
-	ret = evtchn_bind_static(other, port);
+	ret = evtchn_bind_static(other, tx);
 	EXPECT_EQ(-EBUSY, ret);
-	EXPECT_EQ(0, evtchn_unbind(self->fd, port));
-	EXPECT_EQ(ret ? -ENOTCONN : 0, evtchn_unbind(other, port));
+	EXPECT_EQ(0, evtchn_unbind(self->fd, tx));
+	EXPECT_EQ(ret ? -ENOTCONN : 0, evtchn_unbind(other, tx));
 	ASSERT_EQ(-EBUSY, ret);
 
-	/* The first ones are the kernel's, or a daemon's. */
-	for (port = 1; port < 8; port++) {
-		ret = evtchn_bind_static(self->fd, port);
-		ASSERT_TRUE(!ret || ret == -EBUSY)
-			TH_LOG("port %d: %d", port, ret);
-		used += !!ret;
-		if (!ret)
-			EXPECT_EQ(0, evtchn_unbind(self->fd, port));
+	/* Neither that one, now closed, nor one that waits for its peer. */
+	EXPECT_EQ(-ENOTCONN, evtchn_bind_static(self->fd, tx));
+	EXPECT_EQ(-ENOTCONN, evtchn_bind_static(other, rx));
+	EXPECT_EQ(-EINVAL, evtchn_bind_static(self->fd, UINT32_MAX));
+
+	/* The first ones are the kernel's, or a daemon's, or that one. */
+	for (rx = 0; rx < 8; rx++) {
+		ret = evtchn_bind_static(other, rx);
+		EXPECT_TRUE(ret == -ENOTCONN || ret == -EBUSY)
+			TH_LOG("port %d: %d", rx, ret);
 	}
-	EXPECT_LT(0, used);
-	EXPECT_GT(0, evtchn_bind_static(self->fd, UINT32_MAX));
 	close(other);
 }
 
-/* A file for one domain has no virq, and no port without a domain. */
+/* A file for one domain has its ports, and no virq. */
 TEST_F(evtchn_errors, restricted)
 {
 	struct ioctl_evtchn_restrict_domid domid = { .domid = 0 };
 	struct ioctl_evtchn_bind_virq virq = { .virq = UINT32_MAX };
+	const int elsewhere = 0x7fe0;
+	int rx, tx, other, ret;
+	char why[160];
 
-	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	rx = evtchn_bind_unbound(self->fd, DOMID_SELF);
+	ASSERT_LT(0, rx);
+	tx = evtchn_bind_interdomain(self->fd, DOMID_SELF, rx);
+	ASSERT_LT(0, tx);
+	other = xen_open("evtchn", why, sizeof(why));
+	ASSERT_LE(0, other);
+	EXPECT_EQ(-1, ioctl(other, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
 	EXPECT_EQ(EINVAL, errno);
-	domid.domid = 1;
-	ASSERT_EQ(0, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
-	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	domid.domid = elsewhere;
+	ASSERT_EQ(0, ioctl(other, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
+	EXPECT_EQ(-1, ioctl(other, IOCTL_EVTCHN_RESTRICT_DOMID, &domid));
 	EXPECT_EQ(EACCES, errno);
-	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_EVTCHN_BIND_VIRQ, &virq));
+	EXPECT_EQ(-1, ioctl(other, IOCTL_EVTCHN_BIND_VIRQ, &virq));
 	EXPECT_EQ(EACCES, errno);
-	EXPECT_EQ(-EACCES, evtchn_bind_unbound(self->fd, 1));
-	EXPECT_EQ(-EACCES, evtchn_bind_interdomain(self->fd, 2, 1));
-	EXPECT_EQ(-EACCES, evtchn_bind_static(self->fd, UINT32_MAX));
+	EXPECT_EQ(-EACCES, evtchn_bind_unbound(other, elsewhere));
+	EXPECT_EQ(-EACCES, evtchn_bind_interdomain(other, 1, 1));
+	ret = evtchn_bind_static(other, tx);
+	EXPECT_EQ(-EACCES, ret);
+	/* In this order, see above. */
+	EXPECT_EQ(0, evtchn_unbind(self->fd, tx));
+	EXPECT_EQ(ret ? -ENOTCONN : 0, evtchn_unbind(other, tx));
+	close(other);
 }
 
 /* A pointer that cannot be read is EFAULT at every ioctl of evtchn. */

@@ -25,6 +25,7 @@
 #define MANY		512		/* pages: more than one page of each array */
 #define SLOW		60		/* allocations of a call */
 #define MAX_NTH		3000		/* allocations of one call */
+#define LONG		3000		/* seconds: a debug kernel, emulated */
 #define MAX_PORTS	64		/* those that a new ring of evtchn takes */
 #define DEBUG_DIR	"/sys/kernel/debug/"
 
@@ -502,17 +503,17 @@ static void map_of(struct __test_metadata *_metadata, data_t *self,
 }
 
 /* The map ioctl, mmap and munmap. */
-TEST_F_TIMEOUT(gnt_fail_nth, map_one, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, map_one, LONG)
 {
 	map_of(_metadata, self, 1);
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, map_two, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, map_two, LONG)
 {
 	map_of(_metadata, self, 2);
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, map_many, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, map_many, LONG)
 {
 	map_of(_metadata, self, MANY);
 }
@@ -528,7 +529,7 @@ static int dev_hole_undo(data_t *self)
 	return any_munmap(self) || dev_unmap(self) ? -EIO : 0;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, hole, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, hole, LONG)
 {
 	static const struct call c = {
 		.prepare = dev_mapped, .call = dev_hole,
@@ -567,7 +568,7 @@ static int dev_move_undo(data_t *self, int ret)
 	return any_munmap(self) || dev_unmap(self) ? -EIO : 0;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, move, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, move, LONG)
 {
 	static const struct call c = {
 		.prepare = dev_move_prepare, .call = any_move,
@@ -591,7 +592,7 @@ static int any_fork(data_t *self)
 	return waitpid(pid, &status, 0) == pid && !status ? 0 : -ECHILD;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, fork, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, fork, LONG)
 {
 	static const struct call c = {
 		.prepare = dev_mapped, .call = any_fork,
@@ -622,7 +623,7 @@ static int any_close(data_t *self)
 	return ret;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, close, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, close, LONG)
 {
 	static const struct call c = {
 		.prepare = dev_open, .call = any_close, .always = any_munmap,
@@ -647,7 +648,7 @@ static int any_open_undo(data_t *self, int ret)
 	return 0;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, open, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, open, LONG)
 {
 	static const struct call c = {
 		.call = dev_open_call, .undo = any_open_undo,
@@ -673,7 +674,7 @@ static int dev_small(data_t *self)
 	return ret ? : gntdev_notify(self->fd, self->index, 0, 0);
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, offset_notify, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, offset_notify, LONG)
 {
 	static const struct call c = {
 		.prepare = dev_mapped, .call = dev_small,
@@ -729,7 +730,7 @@ static int copy_undo(data_t *self)
 	return any_open_undo(self, 0);
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, copy, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, copy, LONG)
 {
 	static const struct call c = {
 		.prepare = copy_prepare, .call = copy_call, .always = copy_undo,
@@ -807,7 +808,7 @@ static int dmabuf_undo(data_t *self)
 	return 0;
 }
 
-TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, 600)
+TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, LONG)
 {
 	static const struct call exp = {
 		.call = dmabuf_export, .undo = any_open_undo,
@@ -950,18 +951,18 @@ static void pages_of(struct __test_metadata *_metadata, data_t *self,
 }
 
 /* The ioctls, mmap and munmap. */
-TEST_F_TIMEOUT(alloc_fail_nth, one, 600)
+TEST_F_TIMEOUT(alloc_fail_nth, one, LONG)
 {
 	pages_of(_metadata, &self->data, 1);
 }
 
-TEST_F_TIMEOUT(alloc_fail_nth, two, 600)
+TEST_F_TIMEOUT(alloc_fail_nth, two, LONG)
 {
 	pages_of(_metadata, &self->data, 2);
 }
 
 /* Each page is an allocation or two, and each of them fails. */
-TEST_F_TIMEOUT(alloc_fail_nth, many, 600)
+TEST_F_TIMEOUT(alloc_fail_nth, many, LONG)
 {
 	data_t *d = &self->data;
 
@@ -987,7 +988,7 @@ static int alloc_move_undo(data_t *self, int ret)
 	return alloc_mapped_undo(self);
 }
 
-TEST_F_TIMEOUT(alloc_fail_nth, mapping, 600)
+TEST_F_TIMEOUT(alloc_fail_nth, mapping, LONG)
 {
 	static const struct call fork = {
 		.prepare = alloc_mapped, .call = any_fork,
@@ -1030,7 +1031,7 @@ static int alloc_reopen(data_t *self)
 	return self->fd < 0 ? -errno : alloc_mapped(self);
 }
 
-TEST_F_TIMEOUT(alloc_fail_nth, notify_open_close, 600)
+TEST_F_TIMEOUT(alloc_fail_nth, notify_open_close, LONG)
 {
 	static const struct call notify = {
 		.prepare = alloc_mapped, .call = alloc_small,
@@ -1148,7 +1149,7 @@ static int port_unbind(data_t *self)
 	return evtchn_unbind(self->fd2, self->port);
 }
 
-TEST_F_TIMEOUT(evtchn_fail_nth, ports, 600)
+TEST_F_TIMEOUT(evtchn_fail_nth, ports, LONG)
 {
 	static const struct call open = {
 		.call = port_open, .undo = any_open_undo,
@@ -1184,7 +1185,7 @@ TEST_F_TIMEOUT(evtchn_fail_nth, ports, 600)
  * The first port that the ring has no room for. So many interrupts bring about
  * hundreds of kworkers to free them, so what is lost can't be told from those.
  */
-TEST_F_TIMEOUT(evtchn_fail_nth, larger_ring, 600)
+TEST_F_TIMEOUT(evtchn_fail_nth, larger_ring, LONG)
 {
 	static const struct call c = {
 		.prepare = port_full, .call = port_bind, .always = port_undo,
@@ -1296,7 +1297,7 @@ static int frames_munmap_undo(data_t *self, int ret)
 	return ret ? frames_munmap(self) : 0;
 }
 
-TEST_F_TIMEOUT(privcmd_fail_nth, frames, 600)
+TEST_F_TIMEOUT(privcmd_fail_nth, frames, LONG)
 {
 	static const struct call batch = {
 		.prepare = frames_mmap, .call = frames_batch,
@@ -1374,7 +1375,7 @@ static int privcmd_open(data_t *self)
 	return self->fd2 < 0 ? -errno : 0;
 }
 
-TEST_F_TIMEOUT(privcmd_fail_nth, others, 600)
+TEST_F_TIMEOUT(privcmd_fail_nth, others, LONG)
 {
 	static const struct call size = {
 		.call = resource_size, .none = true,
@@ -1449,7 +1450,7 @@ static int ioeventfd_undo(data_t *self, int ret)
 	return ret ? 0 : ioeventfd(self, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, 600)
+TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, LONG)
 {
 	static const struct call irq = {
 		.call = irqfd_assign, .undo = irqfd_undo,

@@ -115,6 +115,13 @@ static int share_start(struct share *s, bool read_only)
 	ret = s->evtchn < 0 ? -ENODEV : evtchn_bind_unbound(s->evtchn, s->to);
 	s->port = ret < 0 ? 0 : ret;
 	s->dir->port = s->port;
+	/* As libxenvchan does: who waits is to see the end. */
+	if (s->port) {
+		ret = gntalloc_notify(s->fd, index, UNMAP_NOTIFY_SEND_EVENT,
+				      s->port);
+		if (ret)
+			return ret;
+	}
 	s->dir->version = XEN_SHARE_VERSION;
 	s->dir->magic = XEN_SHARE_MAGIC;
 	return 0;

@@ -2,7 +2,8 @@
 /*
  * Eventfds of /dev/xen/privcmd: irqfds, which make a DM_OP when they are
  * written to, and ioeventfds, which are written to when a domain asks for I/O.
- * Nothing here is a device model: Xen refuses the operations.
+ * Nothing here is a device model: Xen refuses the operations. And event channels
+ * that dom0 makes through it, for what it takes two domains for else.
  */
 
 #include <errno.h>
@@ -396,6 +397,94 @@ TEST_F(privcmd_eventfd, ioeventfd_ports)
 	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
 	close(r.evtchn);
+}
+
+/**
+ * FIXTURE(static_evtchn) - an event channel as Xen makes at boot: nobody's
+ * @fd: /dev/xen/privcmd, for hypercalls
+ * @evtchn: two /dev/xen/evtchn
+ * @port: the channel's ends, both in this domain
+ */
+FIXTURE(static_evtchn) {
+	int fd;
+	int evtchn[2];
+	uint32_t port[2];
+};
+
+static int evtchn_op(int fd, int cmd, void *arg)
+{
+	struct privcmd_hypercall call = {
+		.op = HYPERVISOR_event_channel_op,
+		.arg = { cmd, (uintptr_t)arg },
+	};
+
+	return ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call) ? -errno : 0;
+}
+
+FIXTURE_SETUP(static_evtchn)
+{
+	struct evtchn_alloc_unbound alloc = {
+		.dom = DOMID_SELF, .remote_dom = DOMID_SELF,
+	};
+	struct evtchn_bind_interdomain bind = { .remote_dom = DOMID_SELF };
+	struct evtchn_close end;
+	char why[160];
+	int i;
+
+	if (xen_own_domid())
+		SKIP(return, "not dom0, which makes hypercalls");
+	self->fd = xen_open("privcmd", why, sizeof(why));
+	if (self->fd < 0)
+		SKIP(return, "%s", why);
+	for (i = 0; i < 2; i++) {
+		self->evtchn[i] = xen_open("evtchn", why, sizeof(why));
+		ASSERT_LE(0, self->evtchn[i]);
+	}
+	ASSERT_EQ(0, evtchn_op(self->fd, EVTCHNOP_alloc_unbound, &alloc));
+	self->port[0] = alloc.port;
+	bind.remote_port = alloc.port;
+	end.port = alloc.port;
+	ASSERT_EQ(0, evtchn_op(self->fd, EVTCHNOP_bind_interdomain, &bind)) {
+		evtchn_op(self->fd, EVTCHNOP_close, &end);
+	}
+	self->port[1] = bind.local_port;
+}
+
+FIXTURE_TEARDOWN(static_evtchn)
+{
+	struct evtchn_close end;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		close(self->evtchn[i]);
+		end.port = self->port[i];
+		EXPECT_EQ(0, evtchn_op(self->fd, EVTCHNOP_close, &end));
+	}
+	close(self->fd);
+}
+
+/* It can be bound, and again, as it is not closed when it is unbound. */
+TEST_F(static_evtchn, again)
+{
+	int round, i;
+
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 2; i++) {
+			ASSERT_EQ(0, evtchn_bind_static(self->evtchn[i],
+							self->port[i]));
+			/* One that is connected has an event by that. */
+			evtchn_wait(self->evtchn[i], self->port[i], 100);
+		}
+		for (i = 0; i < 2; i++) {
+			EXPECT_EQ(0, evtchn_notify(self->evtchn[i],
+						   self->port[i]));
+			EXPECT_EQ(0, evtchn_wait(self->evtchn[!i],
+						 self->port[!i], 5000));
+		}
+		for (i = 0; i < 2; i++)
+			EXPECT_EQ(0, evtchn_unbind(self->evtchn[i],
+						   self->port[i]));
+	}
 }
 
 TEST_HARNESS_MAIN

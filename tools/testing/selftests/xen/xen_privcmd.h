@@ -102,6 +102,7 @@ struct privcmd_ioeventfd {
 #define DOMID_XEN			0x7ff2
 #define DOMID_IDLE			0x7fff	/* privcmd of a domU takes it */
 #define HYPERVISOR_memory_op		12
+#define HYPERVISOR_event_channel_op	32
 #define XENMEM_machphys_mfn_list	5
 #define XENMEM_resource_grant_table	1
 #define GTF_type_mask			3
@@ -113,6 +114,26 @@ struct privcmd_ioeventfd {
 #else
 #define XEN_GUEST_RAM	(16ULL << 20 >> 12)
 #endif
+
+#define EVTCHNOP_bind_interdomain	0
+#define EVTCHNOP_close			3
+#define EVTCHNOP_alloc_unbound		6
+
+struct evtchn_bind_interdomain {
+	uint16_t remote_dom;
+	uint32_t remote_port;
+	uint32_t local_port;
+};
+
+struct evtchn_close {
+	uint32_t port;
+};
+
+struct evtchn_alloc_unbound {
+	uint16_t dom;
+	uint16_t remote_dom;
+	uint32_t port;
+};
 
 struct xen_machphys_mfn_list {
 	unsigned int max_extents;

@@ -578,6 +578,13 @@ int evtchn_bind_interdomain(int fd, int domid, uint32_t port)
 	return do_ioctl(fd, IOCTL_EVTCHN_BIND_INTERDOMAIN, &op);
 }
 
+int evtchn_bind_static(int fd, uint32_t port)
+{
+	struct ioctl_evtchn_bind op = { .port = port };
+
+	return do_ioctl(fd, IOCTL_EVTCHN_BIND_STATIC, &op);
+}
+
 int evtchn_unbind(int fd, uint32_t port)
 {
 	struct ioctl_evtchn_unbind op = { .port = port };

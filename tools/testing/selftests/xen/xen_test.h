@@ -132,6 +132,8 @@ int gntdev_copy(int fd, struct gntdev_grant_copy_segment *segs,
 /* The binds return the port. */
 int evtchn_bind_unbound(int fd, int domid);
 int evtchn_bind_interdomain(int fd, int domid, uint32_t port);
+/* One that nobody has bound. */
+int evtchn_bind_static(int fd, uint32_t port);
 int evtchn_unbind(int fd, uint32_t port);
 int evtchn_notify(int fd, uint32_t port);
 /* Waits for @port to fire; -ETIME if it does not. Other events are dropped. */
