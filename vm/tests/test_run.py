@@ -2,6 +2,7 @@
 """Tests of vm/run and vm/suite: each fault is injected and must be reported."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,11 +98,17 @@ class Status(unittest.TestCase):
         self.assertEqual(run("--", "/no/such/program").returncode, 127)
 
     def test_time_out(self):
-        """A command that hangs: 124, with the log's tail, and what it had said."""
+        """A command that hangs: 124, with the log's tail, what it had said, and in the
+        log what Xen says of it."""
         r = run("--timeout", "90", "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(r.returncode, 124)
         self.assertEqual(r.stdout, "begun\n")
         self.assertIn("last lines", r.stderr)
+        with open(re.search(r"all of it: (.*)\)", r.stderr)[1]) as f:
+            log = f.read()
+        for said in ("dumping domain info", "dumping event-channel info", "dumping registers",
+                     "Dumping timer queues"):
+            self.assertIn(said, log)
 
     def test_interrupt_leaves_nothing(self):
         """^C ends QEMU and removes the temporary files."""
@@ -185,6 +192,14 @@ class Domu(unittest.TestCase):
                 "echo hello >/dev/xvda && sync && head -c 5 /dev/xvda && exit 6")
         self.assertEqual(r.stdout, "xen\nhello")
         self.assertEqual(r.returncode, 6)
+
+    def test_silent_domu(self):
+        """A domU that hangs is destroyed, with its kernel's last words in the log."""
+        r = run("--domu", "pv", "--", "sh", "-c", "SILENT=10 in-domu sleep 1000 || echo $?")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual(r.stdout.splitlines()[-1], "125")
+        self.assertIn("the domU has said nothing for 10 seconds", r.stdout)
+        self.assertIn("sysrq: Show Blocked State", r.stdout)
 
 
 class Suite(unittest.TestCase):
