@@ -75,6 +75,7 @@ say() { printf '\036%s\n' "$*"; }
 share_with() {
 	gntshare=/usr/libexec/kselftests/xen/gntshare
 	[ -x $gntshare ] && modprobe -q xen-gntalloc || return 0
+	rm -f /run/peer # of a domain before
 	$gntshare --to "$1" --count 1000 >/run/peer 2>/run/peer.err </dev/null &
 	n=0
 	until [ -s /run/peer ] || [ $n -ge 600 ]; do
