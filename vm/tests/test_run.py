@@ -260,6 +260,9 @@ class Suite(unittest.TestCase):
         self.assertIn("failed", [s for (p, _), s in got.items() if p == "short"])
         self.assertEqual(got.get(("panics", "p.one")), "passed", r.stdout)
         self.assertEqual(got.get(("panics", "p.two")), "failed", r.stdout)
+        # with the console's last lines, where scripts/check finds them
+        self.assertRegex(said["panics", "p.two"]["reason"], r"\n    \| .*Kernel panic")
+        self.assertRegex(r.stdout, r"\n    \| .*Kernel panic")
         self.assertEqual(got.get(("panics", "p.three")), "failed", r.stdout)
         self.assertEqual(got.get(("panics", "p.four")), "passed", r.stdout)
         self.assertEqual(got.get(("warns", "kernel-report")), "failed", r.stdout)
