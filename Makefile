@@ -19,7 +19,7 @@ help:		## this list
 	@echo
 	@echo 'KERNEL=PATH     a git tree or source tarball in place of the fetched base'
 	@echo 'SOB="N <mail>"  signs off what make mbox writes (V=2: the second posting)'
-	@echo 'ARGS="--only gnt_busy"  what make compare runs (vm/compare --help)'
+	@echo 'ARGS="gnt_busy"  what make compare runs (vm/compare --help)'
 	@echo 'ARCH=arm64-64k  arm64 with 64 KB pages (arm64: 4 KB), for make run, kernel, bisect, ...'
 	@echo 'vm/run --help   runs any command under Xen'
 

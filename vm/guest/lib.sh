@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Shared by the guests' scripts; sourced.
-PATH=/usr/bin:/usr/sbin:/usr/lib/xen-4.20/bin
+PATH=/usr/bin:/usr/sbin:/usr/lib/xen/bin
 # DOMU_LOG: the console of the domU, and of those before it
 export PATH HOME=/root DOMU_LOG=/var/log/xen/console/guest-domu.log
 
@@ -40,9 +40,7 @@ create_domu() {
 }
 
 # reports: those of the lines that no healthy kernel prints
-reports() {
-	grep -E '(WARNING|BUG|INFO|UBSAN|Oops|Internal error): |general protection fault|Kernel panic'
-}
+reports() { grep -E -f /harness/reports; }
 
 # grants: what Xen says of all domains' grants that are mapped, a line each
 # that starts with "(XEN) [0x"
