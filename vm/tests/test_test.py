@@ -143,6 +143,13 @@ class Fake(unittest.TestCase):
         self.assertEqual(self.said("", "--list"), "a:a.one\na:a.two\nb:a.one\nb:a.two\n")
         self.assertEqual(self.said("", "--list", "?:*two", "--without", "a"), "b:a.two\n")
 
+    def test_long(self):
+        """The long programs run by name or with --long."""
+        with mock.patch.object(VM, "LONG", {"a"}):
+            for args, runs in (((), "xen/b"), (("--long",), "xen/a xen/b"), (("a",), "xen/a")):
+                self.said("exit 1", "--configs", "pv", "--places", "dom0", *args, status=1)
+                self.assertIn(f"run-selftests {runs} |", self.commands[0][-1])
+
     def test_usage(self):
         for args, says in ((("c",), "no test matches c"), (("a:c",), "no test matches a:c"),
                            (("--without", "c"), "--without c"), (("--configs", "x"), "--configs"),
