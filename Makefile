@@ -26,20 +26,34 @@ help:		## this list
 setup:		## install the Debian packages that are missing (asks first)
 	@scripts/setup $(ARCH)
 
-run:		## set up, fetch, build, boot Xen with dom0 and domU, run the tests
+# phase NAME,COMMAND: says what begins, and how long it took
+phase = @t=$$(date +%s); echo "== $(1)"; $(2) && \
+	echo "== $(1): done in $$(($$(date +%s) - t)) s" || { echo "== $(1): failed" >&2; exit 1; }
+ARCHES ?= $(ARCH)
+all_arches = for arch in $(ARCHES); do $(1) "$$arch" || exit 1; done
+ready := $(MAKE) --no-print-directory ready
+arm_config := $(if $(filter arm64%,$(ARCH)),--configs $(ARCH))
+
+ready:		## set up, fetch and build what a boot takes (ARCHES="x86_64 arm64 arm64-64k")
 	@mkdir -p build
-	@scripts/loop $(ARCH)
+	$(call phase,packages,scripts/setup $(ARCHES))
+	$(call phase,base kernel,scripts/base)
+	$(call phase,kernel tree,$(series) tree)
+	$(call phase,root file systems,$(call all_arches,vm/rootfs))
+	$(call phase,kernel and modules and selftests,$(call all_arches,scripts/build series))
+
+run: ready	## set up, fetch, build, boot Xen with dom0 and domU, run the tests
+	@echo "== Xen, dom0, domU: selftests and KUnit"
+	@vm/test $(arm_config)
 
 check:		## the tests: series, static checks, harness, KUnit, selftests
-	@mkdir -p build
 	@scripts/setup docs
-	@scripts/loop --build x86_64 arm64-64k
+	@$(ready) ARCHES="x86_64 arm64-64k"
 	@scripts/check
 
 check-all:	## the rest, hours: every patch, debug kernels, KASAN, stress
-	@mkdir -p build
 	@scripts/setup arm
-	@scripts/loop --build x86_64 arm64 arm64-64k
+	@$(ready) ARCHES="x86_64 arm64 arm64-64k"
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@CONFIGS=$(CURDIR)/vm/config/kasan.config VARIANT=kasan scripts/build series
 	@CONFIGS="$(CURDIR)/vm/config/debug.config $(CURDIR)/vm/config/kasan.config" \
@@ -49,19 +63,16 @@ check-all:	## the rest, hours: every patch, debug kernels, KASAN, stress
 bisect:		## build the kernel at every patch, and boot each (FIRST=N: from the Nth on)
 	@scripts/bisect --arch $(ARCH) $(FIRST)
 
-compare:	## the kselftests on the base and on the series, side by side
-	@mkdir -p build
-	@scripts/loop --build $(ARCH)
+compare: ready	## the kselftests on the base and on the series, side by side
 	@scripts/build base $(ARCH)
-	@vm/compare $(if $(filter arm64%,$(ARCH)),--configs $(ARCH)) $(ARGS)
+	@vm/compare $(arm_config) $(ARGS)
 
 bench:		## measure the series against the base: build/bench/report.html (PART=... for one)
 	@bench/run --check $(ARCH) $(PART)
-	@mkdir -p build
 	@scripts/setup bench
-	@scripts/loop --build $(ARCH)
+	@$(ready)
 	@scripts/build base $(ARCH)
-	@bench/run $(or $(PART),$(if $(filter arm64%,$(ARCH)),foreign-map-$(ARCH)))
+	@bench/run $(or $(PART),$(if $(arm_config),foreign-map-$(ARCH)))
 
 docs:		## build the pages of Documentation/xen as HTML, and check them
 	@mkdir -p build
@@ -93,20 +104,18 @@ deb:		## Debian packages of the series, to install (KERNEL_CONFIG=FILE, LSMOD=FI
 	@$(series) tree
 	@scripts/deb $(ARCH)
 
-deb-boot:	## boot that package as dom0 of a Debian, with its initramfs (ARGS="--dom0 pvh")
-	@mkdir -p build
+deb-boot: ready	## boot that package as dom0 of a Debian, with its initramfs (ARGS="--dom0 pvh")
 	@scripts/setup deb
-	@scripts/loop --build
 	@vm/deb $(ARGS)
 
 rootfs:		## build the guests' root file systems
 	@vm/rootfs $(ARCH)
 
-shell:		## an interactive dom0 console (Ctrl-A x quits)
-	@vm/run --shell
+shell: ready	## a shell in dom0 (Ctrl-A x quits; ARGS="--in domu": in a domU)
+	@vm/run --arch $(ARCH) --shell $(ARGS)
 
 kernel-path:	## print the image to boot (TREE=series|base)
-	@echo $(BUILD_ROOT)/$(ARCH)/$(TREE)/$(if $(filter arm64%,$(ARCH)),arch/arm64/boot/Image,arch/x86/boot/bzImage)
+	@. ./vm/facts/$(ARCH) && echo "$(BUILD_ROOT)/$(ARCH)/$(TREE)/$$IMAGE"
 
 clean:		## remove what was built; the fetched base and the tree stay
 	rm -rf $(BUILD_ROOT)/x86_64 $(BUILD_ROOT)/arm64 $(BUILD_ROOT)/arm64-64k \
@@ -115,5 +124,5 @@ clean:		## remove what was built; the fetched base and the tree stay
 		[ ! -d $(BUILD_ROOT)/linux-$$tree ] || git -C $(BUILD_ROOT)/linux \
 			worktree remove --force $(BUILD_ROOT)/linux-$$tree; done
 
-.PHONY: help setup run check check-all bisect compare bench docs tree patches mbox kernel deb deb-boot rootfs shell kernel-path clean
+.PHONY: help setup ready run check check-all bisect compare bench docs tree patches mbox kernel deb deb-boot rootfs shell kernel-path clean
 .DEFAULT_GOAL := help

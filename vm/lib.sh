@@ -1,11 +1,10 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # top: who sources this sets it
 # Shared by vm/backends and vm/restore, which run a script of vm/tests in dom0 beside
 # a domU; sourced, with top set.
-root=${BUILD_ROOT:-$top/build}
+. "$top/scripts/lib.sh"
+help "$@"
 tree=${TREE:-series}
 passed=0 failed=0
-
-die() { echo "vm/${0##*/}: $*" >&2; exit 1; }
 
 [ -f "$root/x86_64/$tree/vmlinux" ] || die "no kernel of $tree (make kernel)"
 

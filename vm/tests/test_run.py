@@ -32,6 +32,19 @@ class Usage(unittest.TestCase):
     def test_unknown_option(self):
         self.refused("--no-such", "--", "true", says="--no-such")
 
+    def test_help(self):
+        """Every tool says how it is called, and needs nothing for that."""
+        for folder in ("vm", "scripts", "bench"):
+            for name in sorted(os.listdir(os.path.join(TOP, folder))):
+                path = os.path.join(TOP, folder, name)
+                if os.path.isdir(path) or not os.access(path, os.X_OK):
+                    continue
+                for option in ("--help", "-h"):
+                    r = subprocess.run([path, option], capture_output=True, text=True, timeout=30,
+                                       env={**os.environ, "BUILD_ROOT": "/nonexistent"})
+                    self.assertEqual((r.returncode, r.stderr), (0, ""), path)
+                    self.assertRegex(r.stdout, rf"(?i)\b{folder}/{name}\b|usage: {name}")
+
     def test_no_command(self):
         self.refused(says="no command")
 
