@@ -59,8 +59,8 @@ def machine_options(parser):
                    help="copy a file or folder into the guest, to /NAME or DEST; repeatable")
     p.add_argument("--share", metavar="DIR", help="mount a folder of the host at /share in dom0, "
                    "by 9p: dom0 reads and writes the host's files")
-    p.add_argument("--memory", default="2G", metavar="SIZE", help="memory of the machine "
-                   "(default: 2G); dom0 gets half, on Arm a quarter")
+    p.add_argument("--memory", metavar="SIZE", help="memory of the machine (default: 2G, with "
+                   "an HVM domU 4G); dom0 gets half, on Arm a quarter")
     p.add_argument("--cpus", type=int, metavar="N", help="default: 2, or 1 with a PVH or HVM "
                    "guest on x86, since QEMU's nested SVM is unreliable with more")
     p.add_argument("--domu-memory", metavar="MB", type=int, help="default: 256 (arm64-64k: up to 1024)")

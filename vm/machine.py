@@ -16,6 +16,16 @@ DRIVERS = ("XEN_DOM0", "XEN_GNTDEV", "XEN_GRANT_DEV_ALLOC", "XEN_DEV_EVTCHN", "X
            "XENFS", "HVC_XEN")
 
 
+HVM = """
+xen_platform_pci = 1
+vga = "none"
+nographic = 1
+device_model_override = "/usr/libexec/xen-qemu-system-i386"
+bios = "seabios"
+bios_path_override = "/usr/share/seabios/bios-256k.bin"
+"""
+
+
 def fail(message):
     fail_("vm/run", message)
 
@@ -141,7 +151,7 @@ def settings(o):
         "XEN": "none" if o.bare else facts("common")["XEN_VERSION"],
         "DOMU": o.domu, "IN": o.where, "DOMU_MEMORY": memory, "DOMU_CPUS": o.domu_cpus,
         "DOMU_ARGS": o.append_domu + (" harness=shell" if o.shell and o.where == "domu" else ""),
-        "DOMU_CONFIG": "\n".join(o.domu_config), "SHARE": "/share" if o.share else "",
+        "DOMU_CONFIG": HVM * (o.domu == "hvm") + "\n".join(o.domu_config), "SHARE": "/share" if o.share else "",
         # the guest's end of Run.channel; a shell has the console alone
         "CHANNEL": "" if o.shell else "/dev/vport0p1" if o.arm else "/dev/ttyS1",
         "CONSOLE": "/dev/hvc0" if not o.bare else "/dev/ttyAMA0" if o.arm else "/dev/ttyS0",
