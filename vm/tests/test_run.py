@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Tests of vm/run: each fault is injected and must be reported."""
 
+import gzip
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -75,6 +77,70 @@ class Usage(unittest.TestCase):
 
     def test_bad_memory(self):
         self.refused("--memory", "lots", "--", "true", says="--memory")
+
+    def test_xen(self):
+        with tempfile.TemporaryDirectory() as d:
+            self.refused("--xen", "/no/such/xen", "--", "true", says="--xen /no/such/xen")
+            self.refused("--xen", IMAGE, "--", "true", says="is no Xen for x86_64")
+            with gzip.open(f"{d}/xen.gz", "w") as f:
+                f.write(b"no hypervisor")
+            self.refused("--xen", f"{d}/xen.gz", "--", "true", says="is no Xen for x86_64")
+            with open(f"{d}/xen.gz", "r+b") as f:
+                f.truncate(20)
+            self.refused("--xen", f"{d}/xen.gz", "--", "true", says="cannot be read")
+        self.refused("--xen", "none", "--domu", "pv", "--", "true", says="there is no domU")
+        self.refused("--xen", "none", "--in", "domu", "--", "true", says="there is no domU")
+
+    def test_kernel_tree(self):
+        with tempfile.TemporaryDirectory() as d:
+            self.refused("--kernel", d, "--", "true", says="holds no arch/x86/boot/bzImage")
+            os.makedirs(f"{d}/arch/x86/boot")
+            os.symlink(IMAGE, f"{d}/arch/x86/boot/bzImage")
+            with open(f"{d}/.config", "w") as f:
+                f.write("CONFIG_XEN_DOM0=y\nCONFIG_MODULES=y\n")
+            self.refused("--kernel", d, "--", "true", says="lacks CONFIG_XEN_GNTDEV, ")
+            with open(f"{ROOT}/x86_64/series/.config") as f, open(f"{d}/.config", "w") as to:
+                to.write(f.read())
+            self.refused("--kernel", d, "--", "true", says="make modules_install failed in")
+
+    def test_options_that_are_refused(self):
+        for args, says in ((("--share", "/no/such"), "--share /no/such"),
+                           (("--domu-memory", "-1"), "--domu-memory"),
+                           (("--domu-cpus", "0"), "--domu-cpus"), (("--gdb", "x"), "--gdb"),
+                           (("--log", "/no/such/log"), "--log /no/such/log"),
+                           (("--modules", "/no/such"), "/no/such/lib/modules"),
+                           (("--selftests", "/no/such"), "the selftests' folder is missing"),
+                           (("--arch", "arm64", "--domu", "hvm"), "no HVM domains"),
+                           (("--memory", "0G"), "--memory"), (("--retry", "x"), "--retry")):
+            self.refused(*args, "--", "true", says=says)
+
+    def test_full_disk(self):
+        """A full disk: one line, and nothing half-written is left."""
+        if os.getuid():
+            self.skipTest("mounting a small file system takes root")
+        os.makedirs(f"{TOP}/build/tmp", exist_ok=True)
+        r = subprocess.run(["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=5m none "$1" && '
+                            '"$0" -- true; s=$?; ls "$1" >&2; exit $s',
+                            os.path.join(TOP, "vm/run"), f"{TOP}/build/tmp"],
+                           capture_output=True, text=True)
+        self.assertEqual(r.returncode, 2, r.stderr)
+        self.assertRegex(r.stderr, "^vm/run: .* less than .* MB free.*\n$")
+
+    def test_dry_run(self):
+        """It prints a command that can be run: what it names is there."""
+        r = run("--dry-run", "--qemu-arg=-name", "--qemu-arg=a b", "--gdb=1235", "--share", TOP)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        words = shlex.split(r.stdout)
+        self.assertEqual(words[words.index("-name") + 1], "a b")
+        self.assertEqual(words[words.index("-gdb") + 1], "tcp:localhost:1235")
+        self.assertTrue(os.path.exists(words[words.index("-initrd") + 1].rpartition(",")[2]))
+        self.assertRegex(r.stderr, "gdb .*/vmlinux -ex 'target remote localhost:1235'")
+
+    def test_print_config(self):
+        for arch, symbol in (("x86_64", "XEN_PV=y"), ("arm64-64k", "ARM64_64K_PAGES=y")):
+            said = run("--print-config", "--arch", arch).stdout.splitlines()
+            self.assertIn("CONFIG_XEN_GNTDEV=m", said)
+            self.assertIn(f"CONFIG_{symbol}", said)
 
     def test_no_qemu(self):
         r = subprocess.run([sys.executable, os.path.join(TOP, "vm/run"), "--", "true"],
@@ -225,6 +291,54 @@ class Kernel(unittest.TestCase):
                           "'(domU) [    1.000000] in its [    2.000000] WARNING: midst'; }"
                           " >/dev/console", says=r"reported: \(domU\).*in its .*midst")
         self.assertNotIn("panic", r.stderr.splitlines()[0])
+
+
+class Own(unittest.TestCase):
+    """A kernel tree, a hypervisor, a folder and a domU of the user's."""
+
+    def test_own(self):
+        with tempfile.TemporaryDirectory() as d:
+            with open(f"{TOP}/build/xen/xen-x86_64", "rb") as f, gzip.open(f"{d}/x.gz", "w") as to:
+                to.write(f.read())
+            uuid = "78656e6d-656d-4000-8000-00000000000a"
+            r = run("--kernel", f"{ROOT}/x86_64/series", "--xen", f"{d}/x.gz", "--share", d,
+                    "--domu", "pv", "--domu-memory", "300", "--domu-cpus", "2",
+                    "--domu-config", f'uuid = "{uuid}"', "--", "sh", "-c",
+                    "cd /share && ls && echo hello >from-dom0 && modprobe xen-netback && "
+                    "xenstore-read /local/domain/$(xl domid domu)/vm && "
+                    "in-domu sh -c 'nproc; free -m' | awk 'NR == 1 || /Mem/ { print $1, $2 > 200 }'")
+            self.assertEqual((r.returncode, r.stdout.splitlines()),
+                             (0, ["x.gz", f"/vm/{uuid}", "2 0", "Mem: 1"]), r.stderr)
+            with open(f"{d}/from-dom0") as f:
+                self.assertEqual(f.read(), "hello\n")
+
+    def test_kernel_without_modules(self):
+        r = run("--kernel", IMAGE, "--", "true")
+        self.assertEqual(r.returncode, 125)
+        self.assertIn("vm/run: the kernel has no /dev/xen/gntdev: give its modules", r.stderr)
+
+    def test_xen_of_another_version(self):
+        code = ("import common, runpy, sys; real = common.facts; common.facts = lambda name: "
+                "{**real(name), 'XEN_VERSION': '4.1'}; sys.argv = ['vm/run', '--', 'true']; "
+                f"runpy.run_path('{TOP}/vm/run', run_name='__main__')")
+        r = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": f"{TOP}/vm"}, timeout=400)
+        self.assertEqual(r.returncode, 125)
+        self.assertRegex(r.stderr, r"Xen is version 4\.\d+, the tools in the root .* are 4\.1:")
+
+    def shell(self, *args):
+        """What a shell on the console says."""
+        r = subprocess.run([os.path.join(TOP, "vm/run"), "--shell", *args], timeout=400,
+                           input="echo /proc/xen/*; echo $((40 + 2)); exit\n", text=True,
+                           stdout=subprocess.PIPE, errors="replace")
+        self.assertEqual(r.returncode, 0)
+        return r.stdout
+
+    def test_shell(self):
+        self.assertRegex(self.shell("--in", "domu"), r"/proc/xen/xenbus[^$]*\n42\r?\n")
+
+    def test_shell_without_xen(self):
+        self.assertRegex(self.shell("--xen", "none"), r"/proc/xen/\*\r?\n42\r?\n")
 
 
 class Domu(unittest.TestCase):
