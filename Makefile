@@ -54,6 +54,7 @@ check:		## the tests: series, static checks, harness, KUnit, selftests
 check-all:	## the rest, hours: every patch, debug kernels, KASAN, stress
 	@scripts/setup arm
 	@$(ready) ARCHES="x86_64 arm64 arm64-64k"
+	@vm/rootfs --hvm
 	@CONFIGS=$(CURDIR)/vm/config/debug.config VARIANT=debug scripts/build series
 	@CONFIGS=$(CURDIR)/vm/config/kasan.config VARIANT=kasan scripts/build series
 	@CONFIGS="$(CURDIR)/vm/config/debug.config $(CURDIR)/vm/config/kasan.config" \

@@ -1,10 +1,23 @@
-# shellcheck shell=sh disable=SC2154 # top: who sources this sets it
+# shellcheck shell=sh disable=SC2154,SC2034 # its callers set and use variables
 # Shared by vm/backends and vm/restore, which run a script of vm/tests in dom0 beside
 # a domU; sourced, with top set.
 . "$top/scripts/lib.sh"
 help "$@"
-tree=${TREE:-series}
 passed=0 failed=0
+tree=series memory='' timeout='' append='' xen='' rounds=1 configs=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	--tree | --memory | --timeout | --append | --xen | --rounds)
+		[ $# -gt 1 ] || usage "$1 needs a value"
+		eval "${1#--}=\$2"
+		shift
+		;;
+	pv | pvh) configs="$configs $1" ;;
+	*) usage "$1: neither an option nor pv or pvh" ;;
+	esac
+	shift
+done
+case $rounds in '' | *[!0-9]*) usage "--rounds $rounds: a number is wanted" ;; esac
 
 [ -f "$root/x86_64/$tree/vmlinux" ] || die "no kernel of $tree (make kernel)"
 
@@ -23,9 +36,9 @@ boot() {
 	status=0
 	# What a domU was not asked to report, the script finds; KUnit is vm/test's.
 	"$top/vm/run" --tree "$tree" --dom0 "$config" --domu "$config" --domu-may-crash \
-		--append "kunit.enable=0 ${APPEND:-}" \
-		--append-domu "kunit.enable=0 ${APPEND:-}" --retry 4 \
-		${MEMORY:+--memory "$MEMORY"} --timeout "${TIMEOUT:-$seconds}" "$@" \
+		--append "kunit.enable=0 $append" --append-domu "kunit.enable=0 $append" \
+		${memory:+--memory "$memory"} ${xen:+--xen "$xen"} \
+		--timeout "${timeout:-$seconds}" --retry 2 "$@" \
 		>"$work/all" 2>"$work/err" || status=$?
 	cat "$work/err" >&2
 	# of boots that a triple fault ended, nothing counts

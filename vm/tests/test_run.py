@@ -47,6 +47,23 @@ class Usage(unittest.TestCase):
                     self.assertEqual((r.returncode, r.stderr), (0, ""), path)
                     self.assertRegex(r.stdout, rf"(?i)\b{folder}/{name}\b|usage: {name}")
 
+    def test_other_tools(self):
+        """Wrong options of the others: one line, no boot."""
+        for args, says in ((("vm/backends", "--rounds", "x"), "--rounds x"),
+                           (("vm/backends", "pvh", "xp"), "xp: neither"),
+                           (("vm/restore", "--tree"), "--tree needs a value"),
+                           (("vm/restore", "--tree", "no"), "no kernel of no"),
+                           (("vm/rootfs", "arm"), "'arm' is no architecture"),
+                           (("scripts/build", "linux"), "linux: no such tree"),
+                           (("scripts/bisect", "--arch", "arm"), "'arm' is no architecture"),
+                           (("scripts/kunit", "x"), "KUNITCONFIG"),
+                           (("scripts/check", "--al"), "--al: unknown")):
+            r = subprocess.run([os.path.join(TOP, args[0]), *args[1:]], capture_output=True,
+                               text=True, timeout=20)
+            self.assertIn(r.returncode, (1, 2), args)
+            self.assertEqual((r.stdout, len(r.stderr.splitlines())), ("", 1), r.stderr)
+            self.assertIn(says, r.stderr)
+
     def test_no_command(self):
         self.refused(says="no command")
 
