@@ -150,6 +150,20 @@ class Fake(unittest.TestCase):
                 self.said("exit 1", "--configs", "pv", "--places", "dom0", *args, status=1)
                 self.assertIn(f"run-selftests {runs} |", self.commands[0][-1])
 
+    def test_kunit(self):
+        """The kernel's KTAP, with times of its log."""
+        config = VM.Config("pv", mock.Mock(tests=[]), [])
+        with open(f"{self.dir}/log", "w") as f:
+            f.writelines(f"[   9.00] {line}\n" for line in (
+                "(XEN) Xen version", "[    1.000000] KTAP version 1", "[    1.000001] 1..1",
+                "[    1.000100]     KTAP version 1", "[    1.000200]     # Subtest: s",
+                "[    1.000300]     1..2", "[    1.100000]     ok 1 a",
+                "(domU) [    1.000000] ok 7 x", "[    1.600000]     ok 2 b",
+                "[    1.600001] # s: pass:2 fail:0 skip:0 total:2", "[    1.600002] ok 1 s"))
+        config.kunit(f"{self.dir}/log")
+        self.assertEqual([tuple(r) for r in config.guests["dom0"].results],
+                         [("s", "a", "passed", "", 0.1), ("s", "b", "passed", "", 0.5)])
+
     def test_usage(self):
         for args, says in ((("c",), "no test matches c"), (("a:c",), "no test matches a:c"),
                            (("--without", "c"), "--without c"), (("--configs", "x"), "--configs"),
