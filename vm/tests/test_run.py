@@ -4,6 +4,7 @@
 import gzip
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -17,7 +18,7 @@ ROOT = os.environ.get("BUILD_ROOT", os.path.join(TOP, "build"))
 IMAGE = os.path.join(ROOT, "x86_64/series/arch/x86/boot/bzImage")
 
 
-def run(*args, timeout=400):
+def run(*args, timeout=900):
     return subprocess.run([os.path.join(TOP, "vm/run"), *args], capture_output=True,
                           text=True, timeout=timeout)
 
@@ -39,7 +40,7 @@ class Usage(unittest.TestCase):
         for folder in ("vm", "scripts", "bench"):
             for name in sorted(os.listdir(os.path.join(TOP, folder))):
                 path = os.path.join(TOP, folder, name)
-                if os.path.isdir(path) or not os.access(path, os.X_OK):
+                if name.endswith(".sh") or os.path.isdir(path) or not os.access(path, os.X_OK):
                     continue
                 for option in ("--help", "-h"):
                     r = subprocess.run([path, option], capture_output=True, text=True, timeout=30,
@@ -158,6 +159,17 @@ class Usage(unittest.TestCase):
             said = run("--print-config", "--arch", arch).stdout.splitlines()
             self.assertIn("CONFIG_XEN_GNTDEV=m", said)
             self.assertIn(f"CONFIG_{symbol}", said)
+
+    def test_setup_warns_of_other_qemus(self):
+        with tempfile.TemporaryDirectory() as d:
+            for version, warned in (("7.2.22", False), ("10.0.2", True)):
+                with open(f"{d}/qemu-system-x86_64", "w") as f:
+                    f.write(f"#!/bin/sh\necho 'QEMU emulator version {version} (Debian 1:1)'\n")
+                os.chmod(f"{d}/qemu-system-x86_64", 0o755)
+                r = subprocess.run([os.path.join(TOP, "scripts/setup"), "x86_64"],
+                                   capture_output=True, text=True,
+                                   env={**os.environ, "PATH": f"{d}:{os.environ['PATH']}"})
+                self.assertEqual(f"note: QEMU is {version}" in r.stdout, warned, r.stderr)
 
     def test_no_qemu(self):
         r = subprocess.run([sys.executable, os.path.join(TOP, "vm/run"), "--", "true"],
@@ -345,17 +357,27 @@ class Own(unittest.TestCase):
 
     def shell(self, *args):
         """What a shell on the console says."""
-        r = subprocess.run([os.path.join(TOP, "vm/run"), "--shell", *args], timeout=400,
-                           input="echo /proc/xen/*; echo $((40 + 2)); exit\n", text=True,
-                           stdout=subprocess.PIPE, errors="replace")
-        self.assertEqual(r.returncode, 0)
-        return r.stdout
+        p = subprocess.Popen([os.path.join(TOP, "vm/run"), "--shell", *args],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        said, end = b"", time.monotonic() + 600
+        while not re.search(rb"[/~] # ", said) and time.monotonic() < end:
+            if select.select([p.stdout], [], [], 10)[0]:
+                data = os.read(p.stdout.fileno(), 4096)
+                self.assertTrue(data, said[-2000:])
+                said += data
+            else:
+                p.stdin.write(b"\n")       # for another prompt
+                p.stdin.flush()
+        out, _ = p.communicate(b"echo /proc/xen/*; echo $((40 + 2)); exit\n", 100)
+        self.assertEqual(p.returncode, 0)
+        return out.decode(errors="replace")
 
     def test_shell(self):
-        self.assertRegex(self.shell("--in", "domu"), r"/proc/xen/xenbus[^$]*\n42\r?\n")
+        self.assertRegex(self.shell("--in", "domu"), r"/proc/xen/xenbus[^$]*\n42\r*\n")
 
     def test_shell_without_xen(self):
-        self.assertRegex(self.shell("--xen", "none"), r"/proc/xen/\*\r?\n42\r?\n")
+        self.assertRegex(self.shell("--xen", "none"), r"/proc/xen/\*\r*\n42\r*\n")
 
 
 class Domu(unittest.TestCase):
