@@ -34,9 +34,9 @@ boot() {
 	config=$1 seconds=$2
 	shift 2
 	status=0
-	# What a domU was not asked to report, the script finds; KUnit is vm/test's.
+	# What a domU was not asked to report, the script finds.
 	"$top/vm/run" --tree "$tree" --dom0 "$config" --domu "$config" --domu-may-crash \
-		--append "kunit.enable=0 $append" --append-domu "kunit.enable=0 $append" \
+		--append "$append" --append-domu "$append" \
 		${memory:+--memory "$memory"} ${xen:+--xen "$xen"} \
 		--timeout "${timeout:-$seconds}" --retry 2 "$@" \
 		>"$work/all" 2>"$work/err" || status=$?

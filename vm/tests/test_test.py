@@ -130,8 +130,11 @@ class Fake(unittest.TestCase):
         self.said(GOOD, "--memory=4G", "--qemu-arg=-s", "--qemu-arg=-S", "--append", "x y", "--xen",
                   "/some/xen", "a")
         for arg in ("--memory=4G", "--qemu-arg=-s", "--qemu-arg=-S", "--xen=/some/xen",
-                    "--append=kunit.enable=0 x y"):
+                    "--append=x y"):
             self.assertIn(arg, self.commands[0])
+        self.assertNotIn("--kunit", self.commands[0])
+        self.said("exit 1", "--configs", "pv", status=1)
+        self.assertIn("--kunit", self.commands[0])
 
     def test_logs_are_kept(self):
         """Each boot has a log of its own, with the run's id in its name."""
