@@ -335,7 +335,7 @@ class Own(unittest.TestCase):
                     "--domu-config", f'uuid = "{uuid}"', "--", "sh", "-c",
                     "cd /share && ls && echo hello >from-dom0 && modprobe xen-netback && "
                     "xenstore-read /local/domain/$(xl domid domu)/vm && "
-                    "in-domu sh -c 'nproc; free -m' | awk 'NR == 1 || /Mem/ { print $1, $2 > 200 }'")
+                    "in-domu sh -c 'nproc; free -m' | awk 'NR == 1 || /Mem/ { print $1, ($2 > 200) }'")
             self.assertEqual((r.returncode, r.stdout.splitlines()),
                              (0, ["x.gz", f"/vm/{uuid}", "2 0", "Mem: 1"]), r.stderr)
             with open(f"{d}/from-dom0") as f:
