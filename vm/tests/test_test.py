@@ -146,6 +146,15 @@ class Fake(unittest.TestCase):
         self.assertEqual(self.said("", "--list"), "a:a.one\na:a.two\nb:a.one\nb:a.two\n")
         self.assertEqual(self.said("", "--list", "?:*two", "--without", "a"), "b:a.two\n")
 
+    def test_no_domu(self):
+        """Cases that need no peer boot without a domU."""
+        with mock.patch.object(VM, "selected", lambda o: {"xen/a": ("a.local.one",)}):
+            for args, without in (((), True), (("--places", "dom0,domu"), False)):
+                self.said("exit 1", "a:x", *args, status=1)
+                self.assertEqual("none" in self.commands[0], without)
+        self.said("exit 1", "a:*one", status=1)
+        self.assertNotIn("none", self.commands[0])
+
     def test_long(self):
         """The long programs run by name or with --long."""
         with mock.patch.object(VM, "LONG", {"a"}):
