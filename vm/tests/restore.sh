@@ -15,6 +15,69 @@ users() {
 		[ $(grep -c evtchn:gntshare /proc/interrupts) = 2 ]'
 }
 
+# What a domU's kernel says of pages that it can't use again: the first of these
+# counters that it has.
+counters="/sys/module/grant_table/parameters/leaked /sys/module/xen_gntdev/parameters/leaked"
+leaked() { in-domu sh -c "cat $counters 2>/dev/null | head -n 1"; }
+lost_before=$(leaked)
+
+# map_grants WHO [OPTION...]: a process WHO of the domU maps 64 of dom0's grants and
+# the directory
+map_grants() {
+	who=$1
+	shift
+	domu "cp /usr/libexec/kselftests/xen/gntmap /tmp/$who;
+		/tmp/$who --count 64 --write 1 --hold 86400 $* \$XEN_PEER >/tmp/$who.said 2>&1 &
+		echo \$! >/tmp/$who.pid; for i in \$(seq 40); do
+		[ \$(grep -c xen/gntdev /proc/\$(cat /tmp/$who.pid)/maps) = 2 ] && break;
+		sleep 0.5; done; sleep 1; cat /tmp/$who.said; [ ! -s /tmp/$who.said ]"
+}
+
+# each_page WHO FILE PAGE SIZE: so much of FILE of /proc/PID for each page with a
+# grant, in hex, a line each
+each_page() {
+	domu "pid=\$(cat /tmp/$1.pid); grep xen/gntdev /proc/\$pid/maps | tr - ' ' |
+		while read from to rest; do
+		dd if=/proc/\$pid/$2 bs=$3 skip=\$((0x\$from / 4096))
+		count=\$(((0x\$to - 0x\$from) / 4096)) 2>/dev/null | od -v -An -tx8 -w$3; done"
+}
+frames() { each_page "$1" pagemap 8; }
+
+# The process sees what it has written.
+works() {
+	each_page "$1" mem 4096 | grep -c '^ *0000000000000001 ' >/tmp/works
+	echo "$1: $(cat /tmp/works) of 64 pages are right"
+	[ "$(cat /tmp/works)" = 64 ]
+}
+
+maps() {
+	map_grants old --dma && works old && frames old | sort -u >/tmp/frames.old &&
+		[ "$(grep -c . /tmp/frames.old)" = 65 ]
+}
+
+# What was mapped before is gone, and Xen gives the handles to others.
+maps_beside() { map_grants new && works new; }
+
+# end WHO: the process ends within ten seconds
+end() {
+	domu "pid=\$(cat /tmp/$1.pid); kill \$pid; for i in \$(seq 20); do
+		[ ! -e /proc/\$pid ] && break; sleep 0.5; done; [ ! -e /proc/\$pid ]"
+}
+old_ends() { end old && works new; }
+
+nothing_lost() {
+	echo "leaked: $lost_before before, now $(leaked)"
+	[ "$(leaked)" = "$lost_before" ] && ! in-domu sh -c 'dmesg | grep "lost\|did not unmap"'
+}
+
+used_again() {
+	map_grants again && frames again | sort -u >/tmp/frames.again
+	n=$(grep -c -F -f /tmp/frames.old /tmp/frames.again)
+	end again
+	echo "$n of 65 are used again"
+	[ "$n" -gt 32 ]
+}
+
 restored() {
 	xl save domu /tmp/saved >/tmp/toolstack 2>&1 &&
 		xl restore /tmp/saved >>/tmp/toolstack 2>&1 || {
@@ -59,11 +122,21 @@ selftests() {
 reported() { in-domu dmesg >/tmp/dmesg && [ -s /tmp/dmesg ] && ! reports </tmp/dmesg; }
 
 test_ "a domU with grants and a port" users
+# xl leaves out page tables of a PV domain that have a PTE of another domain's frame
+[ "$(in-domu cat /sys/hypervisor/guest_type)" = PV ] && maps=${PV_MAPS:-0} || maps=1
+[ "$maps" = 0 ] || test_ "a process of the domU maps grants" maps
 for n in 1 2; do
 	test_ "saved and restored, time $n" restored
 	test_ "its memory is the same, time $n" memory_same
 	test_ "its disk works, time $n" disk_works "$n"
 done
+if [ "$maps" = 1 ]; then
+	test_ "grants are mapped beside those from before" maps_beside
+	test_ "the process ends that had mapped grants" old_ends
+	test_ "the other process ends" end new
+	test_ "no page is lost" nothing_lost
+	test_ "the pages are used again" used_again
+fi
 test_ "the process with grants and a port ends" process_ends
 test_ "selftests in the domU that was restored" selftests
 test_ "the domU's kernel reported nothing" reported
