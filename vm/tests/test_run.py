@@ -262,6 +262,18 @@ class Status(unittest.TestCase):
         self.assertLessEqual(set(os.listdir(f"{TOP}/build/tmp")), before)
 
 
+class Bare(unittest.TestCase):
+    """--xen none: plain QEMU."""
+
+    def test_selftests_skip(self):
+        """Each selftest program says skip and changes nothing."""
+        r = run("--xen", "none", "--add", f"{TOP}/vm/tests/bare.sh", "--", "sh", "/bare.sh")
+        self.assertEqual(r.returncode, 0, r.stderr)
+        with open(f"{ROOT}/x86_64/series/kselftest/kselftest-list.txt") as f:
+            names = [line.strip().removeprefix("xen:") for line in f]
+        self.assertEqual(r.stdout.splitlines(), [f"ok {n}" for n in [*names, "reported"]])
+
+
 class Kernel(unittest.TestCase):
     """What happens to the kernel: status 125, the reason, the log's tail."""
 
