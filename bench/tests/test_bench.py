@@ -42,7 +42,7 @@ def row(variant, case, n, metric, value, spread=0):
             "value": value, "spread": spread}
 
 
-def p2m(ram=12, identity=31):
+def p2m(ram=12, identity=560):
     return [row(*r) for r in (
         ("base", "ram", 64, "instructions", 12 * 64),
         ("series", "ram", 64, "instructions", ram * 64),
@@ -136,25 +136,22 @@ class Report(Case):
         said, page = self.report(status=1)
         self.assertIn("| p2m | ram: instructions | 64 frames | 768 | 768 | 1.000 | "
                       "at most 1.00 of base | met |\n", said)
-        self.assertRegex(said, r"targets: 4 met, 2 MISSED, \d+ not measured\n")
+        self.assertRegex(said, r"targets: 4 met, 1 MISSED, \d+ not measured\n")
         self.assertEqual(self.found(page, "20 ms of its last use", "10 ms in use")[2:7],
                          ["23.70 ms", "20.50 ± 1.60 ms", "20.50 ms", "at most 20 ms", "MISSED"])
         self.assertIn("met", self.found(page, "20 ms of its last use", "100 ms in use"))
         self.assertIn("not measured", self.found(page, "20 ms of its last use", "1,000 ms in use"))
-        twice = self.found(page, "at most twice", "64 frames")
-        self.assertEqual(twice[4:6], ["2.583", "at most 2.00 of series ram"])
-        self.assertTrue(twice[6].startswith("MISSED, as known: "))
         self.assertEqual(self.found(page, "holds back none")[2:7],
                          ["511", "0", "0", "at most 0", "met"])
         self.assertEqual(self.found(page, "memory in 12")[2:5], ["76812 per frame"] * 2 + ["1.000"])
         self.assertIn("MISSED (at most 20 ms)", self.found(page, "MISSED (", "23.70"))
         # words, not only colours
         cells = re.findall('<td class="missed">(.*?)</td>', self.text)
-        self.assertEqual(["MISSED" in cell for cell in cells], [True] * 4)
+        self.assertEqual(["MISSED" in cell for cell in cells], [True] * 2)
 
     def test_script(self):
         self.assertTrue(os.access(BENCH / "report", os.X_OK))
-        self.put("p2m", p2m())
+        self.put("p2m", p2m(ram=13))
         for args, status in ((), 1), (("--help",), 0), (("p2m",), 2):
             r = subprocess.run([sys.executable, "-B", BENCH / "report", *args], text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -177,9 +174,8 @@ class Report(Case):
         said, page = self.report()
         self.assertEqual(self.found(page, "memory in 12")[4:7],
                          ["base is 0", "at most 1.00 of base", "not comparable"])
-        self.assertEqual(self.found(page, "identity in 31")[4:7],
-                         ["base is 0", "at most 0.06 of base", "MISSED"])
-        self.assertEqual(self.found(page, "at most twice")[4], "series ram is 0")
+        self.assertEqual(self.found(page, "shared identity in")[4:7],
+                         ["base is 0", "at most 1.00 of base", "MISSED"])
 
     def test_sum_of_cases_needs_all(self):
         rows = [row(v, c, 512, "instructions", x, 4) for v, x in (("base", 1000), ("series", 900))
