@@ -58,7 +58,11 @@ static struct sample *crowd;
 static unsigned int crowd_nr;
 static atomic_t waiting;
 
+#ifdef SERIES
+static void sample_done(request_t *req)
+#else
 static void sample_done(int result, request_t *req)
+#endif
 {
 	struct sample *s = req->data;
 

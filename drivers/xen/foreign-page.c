@@ -12,6 +12,9 @@
 
 #include <kunit/static_stub.h>
 
+/* How often this domain was restored */
+static u16 foreign_generation;
+
 static struct xen_page_foreign *alloc_foreign(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(alloc_foreign);
@@ -100,6 +103,7 @@ void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref)
 		return;
 	VM_WARN_ON(PageForeign(page));
 	foreign->domid = domid;
+	foreign->generation = foreign_generation;
 	foreign->gref = gref;
 	SetPageForeign(page);
 }
@@ -114,6 +118,33 @@ void xen_page_clear_foreign(struct page *page)
 {
 	VM_WARN_ON(!PageForeign(page));
 	ClearPageForeign(page);
+}
+
+/**
+ * xen_page_foreign_stale() - is a grant gone because the domain was restored?
+ * @page: a page
+ *
+ * Xen numbers handles from 0 again after a restore. The handle of a grant that
+ * was mapped before may be that of another grant now.
+ *
+ * Context: Any context.
+ * Return: true if the grant in @page was mapped before the last restore
+ */
+bool xen_page_foreign_stale(struct page *page)
+{
+	const struct xen_page_foreign *foreign = xen_page_foreign(page);
+
+	return foreign && foreign->generation != foreign_generation;
+}
+
+/**
+ * xen_foreign_pages_restored() - no grant is mapped any more
+ *
+ * Context: The domain was restored, and no grant has been mapped since.
+ */
+void xen_foreign_pages_restored(void)
+{
+	foreign_generation++;
 }
 
 #ifdef CONFIG_XEN_FOREIGN_PAGE_KUNIT_TEST

@@ -12,6 +12,7 @@
 /**
  * struct xen_page_foreign - the grant that is mapped in a page
  * @domid: the domain that granted it
+ * @generation: how often this domain was restored before the map
  * @gref: the reference that it granted it by
  *
  * It is in page->private while the page has PG_foreign; where it does not fit
@@ -23,6 +24,7 @@
  */
 struct xen_page_foreign {
 	domid_t domid;
+	u16 generation;
 	grant_ref_t gref;
 };
 
@@ -60,5 +62,7 @@ int xen_foreign_pages_prepare(struct page **pages, unsigned int nr);
 void xen_foreign_pages_release(struct page **pages, unsigned int nr);
 void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref);
 void xen_page_clear_foreign(struct page *page);
+bool xen_page_foreign_stale(struct page *page);
+void xen_foreign_pages_restored(void);
 
 #endif

@@ -1,49 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/debug/xen/p2m: what the frames of this PV domain are, a line for
- * all of one type that follow each other::
- *
- *	# tables 3 own, 1021 shared; leaves 521 own, 1015 shared
- *	0x0-0x9e ram 159
- *	0x9f-0xff identity 97
- *	0x100-0x3ffff ram 261888
- *	0x40000-0x7ffffff identity 133955584
- *	0x8000000-... identity
- *
- * Leaves and tables are pages of the P2M table, see struct p2m_tree.
+ * /sys/kernel/debug/xen/p2m: the types of this PV domain's frames, one line for
+ * neighbours of one type. See Documentation/xen/p2m.rst.
  */
 #include <linux/debugfs.h>
 #include <linux/init.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 
+#include <asm/xen/hypervisor.h>
 #include <xen/xen.h>
 
 #include "p2m_tree.h"
 
-/* The run that begins at *pos, with one of no frames for all beyond the tree. */
-static void *run_at(struct seq_file *m, loff_t *pos)
+static enum xen_p2m_type type_of(unsigned long pfn)
 {
-	struct p2m_run *run = m->private;
+	return xen_p2m_entry_type(__pfn_to_mfn(pfn));
+}
 
-	if (xen_p2m_tree_run(&xen_p2m, *pos, run))
-		return run;
-	if (*pos > xen_p2m.size)
-		return NULL;
-	*run = (struct p2m_run){ .type = XEN_P2M_IDENTITY, .pfn = *pos };
-	return run;
+/* The first frame after @pfn that is not @type, or the end of the table. */
+static unsigned long run_end(unsigned long pfn, enum xen_p2m_type type)
+{
+	do {
+		if (type == XEN_P2M_IDENTITY)
+			pfn += xen_p2m_tree_shared(&xen_p2m, pfn) ?: 1;
+		else
+			pfn++;
+		cond_resched();
+	} while (pfn < xen_p2m.size && type_of(pfn) == type);
+
+	return pfn;
 }
 
 static void *p2m_start(struct seq_file *m, loff_t *pos)
 {
-	return run_at(m, pos);
+	return *pos <= xen_p2m.size ? pos : NULL;
 }
 
 static void *p2m_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	struct p2m_run *run = v;
-
-	*pos = run->pfn + (run->nr ?: 1);
-	return run_at(m, pos);
+	/* Where p2m_show() has found the end of the run. */
+	*pos = (unsigned long)m->private;
+	return p2m_start(m, pos);
 }
 
 static void p2m_stop(struct seq_file *m, void *v)
@@ -58,49 +56,40 @@ static int p2m_show(struct seq_file *m, void *v)
 		[XEN_P2M_IDENTITY] = "identity",
 		[XEN_P2M_MISSING] = "missing",
 	};
-	struct p2m_tree_stat stat;
-	struct p2m_run *run = v;
+	unsigned long pfn = *(loff_t *)v, end = pfn + 1;
+	enum xen_p2m_type type = type_of(pfn);
 
-	if (!run->pfn) {
-		xen_p2m_tree_stat(&xen_p2m, &stat);
-		seq_printf(m, "# tables %lu own, %lu shared; leaves %lu own, %lu shared\n",
-			   stat.tables, stat.shared_tables, stat.leaves,
-			   stat.shared_leaves);
+	if (!pfn)
+		seq_printf(m, "# generation %lu\n",
+			   HYPERVISOR_shared_info->arch.p2m_generation);
+	if (pfn < xen_p2m.size) {
+		end = run_end(pfn, type);
+		seq_printf(m, "%#lx-%#lx %s %lu\n", pfn, end - 1, names[type],
+			   end - pfn);
+	} else {
+		seq_printf(m, "%#lx-... %s\n", pfn, names[type]);
 	}
-	if (run->nr)
-		seq_printf(m, "%#lx-%#lx %s %lu\n", run->pfn,
-			   run->pfn + run->nr - 1, names[run->type], run->nr);
-	else
-		seq_printf(m, "%#lx-... %s\n", run->pfn, names[run->type]);
+	m->private = (void *)end;
 	return 0;
 }
 
-static const struct seq_operations p2m_seq_ops = {
+static const struct seq_operations p2m_sops = {
 	.start	= p2m_start,
 	.next	= p2m_next,
 	.stop	= p2m_stop,
 	.show	= p2m_show,
 };
-
-static int p2m_open(struct inode *inode, struct file *file)
-{
-	return seq_open_private(file, &p2m_seq_ops, sizeof(struct p2m_run));
-}
-
-static const struct file_operations p2m_fops = {
-	.owner		= THIS_MODULE,
-	.open		= p2m_open,
-	.read		= seq_read,
-	.llseek		= seq_lseek,
-	.release	= seq_release_private,
-};
+DEFINE_SEQ_ATTRIBUTE(p2m);
 
 static int __init p2m_debugfs_init(void)
 {
+	struct dentry *dir;
+
 	if (!xen_pv_domain())
 		return 0;
-	debugfs_create_file("p2m", 0400, debugfs_create_dir("xen", NULL), NULL,
-			    &p2m_fops);
+	/* The directory stays for good, so this reference to it may stay, too. */
+	dir = debugfs_lookup("xen", NULL) ?: debugfs_create_dir("xen", NULL);
+	debugfs_create_file("p2m", 0400, dir, NULL, &p2m_fops);
 	return 0;
 }
 device_initcall(p2m_debugfs_init);

@@ -7,37 +7,24 @@
 
 #include <linux/tracepoint.h>
 
-struct gnttab_unmap_request;
+#include <xen/grant_table.h>
 
-/* A request waits for those of its pages that are in use. */
+/* A request waits, because some of its pages are in use. */
 TRACE_EVENT(xen_gnttab_unmap_queue,
 	    TP_PROTO(const struct gnttab_unmap_request *req),
 	    TP_ARGS(req),
 	    TP_STRUCT__entry(__field(const void *, req)
 			     __field(unsigned int, pages)
-			     __field(unsigned int, waits)
+			     __field(unsigned int, busy)
 		    ),
 	    TP_fast_assign(__entry->req = req;
 			   __entry->pages = req->count;
-			   __entry->waits = req->waits),
-	    TP_printk("request %p pages %u in use %u",
-		      __entry->req, __entry->pages, __entry->waits)
+			   __entry->busy = req->left),
+	    TP_printk("request %p pages %u busy %u",
+		      __entry->req, __entry->pages, __entry->busy)
 	);
 
-/* Requests that wait were looked at. */
-TRACE_EVENT(xen_gnttab_unmap_retry,
-	    TP_PROTO(unsigned int requests, unsigned int pages),
-	    TP_ARGS(requests, pages),
-	    TP_STRUCT__entry(__field(unsigned int, requests)
-			     __field(unsigned int, pages)
-		    ),
-	    TP_fast_assign(__entry->requests = requests;
-			   __entry->pages = pages),
-	    TP_printk("requests %u pages %u", __entry->requests,
-		      __entry->pages)
-	);
-
-/* A hypercall for pages of which others were, or are, in use. */
+/* A hypercall unmapped a run of grants. */
 TRACE_EVENT(xen_gnttab_unmap,
 	    TP_PROTO(unsigned int grants, int ret),
 	    TP_ARGS(grants, ret),
@@ -49,22 +36,19 @@ TRACE_EVENT(xen_gnttab_unmap,
 	    TP_printk("grants %u ret %d", __entry->grants, __entry->ret)
 	);
 
-/* A request that has waited is given back. */
+/* No grant of a request waits any more. */
 TRACE_EVENT(xen_gnttab_unmap_done,
-	    TP_PROTO(const struct gnttab_unmap_request *req, unsigned int ms),
-	    TP_ARGS(req, ms),
+	    TP_PROTO(const struct gnttab_unmap_request *req, s64 us),
+	    TP_ARGS(req, us),
 	    TP_STRUCT__entry(__field(const void *, req)
 			     __field(unsigned int, pages)
-			     __field(int, result)
-			     __field(unsigned int, ms)
+			     __field(s64, us)
 		    ),
 	    TP_fast_assign(__entry->req = req;
 			   __entry->pages = req->count;
-			   __entry->result = req->result;
-			   __entry->ms = ms),
-	    TP_printk("request %p pages %u result %d after %u ms",
-		      __entry->req, __entry->pages, __entry->result,
-		      __entry->ms)
+			   __entry->us = us),
+	    TP_printk("request %p pages %u after %lld us",
+		      __entry->req, __entry->pages, __entry->us)
 	);
 
 #endif /* _TRACE_XEN_GRANT_H */

@@ -83,21 +83,26 @@ TEST_F(gnt_basic, data_survives)
 	EXPECT_EQ(0, xen_unmap(&m));
 }
 
-/* Two maps of a grant show one page, and each can go without the other. */
+/* Two maps of a grant show one page, and each can go first. */
 TEST_F(gnt_basic, mapped_twice)
 {
 	struct granter *g = &self->g;
-	struct xen_map a, b;
+	struct xen_map m[2];
+	unsigned int first;
 
-	ASSERT_EQ(0, xen_map(&a, g->domid, g->refs, 1, RW));
-	ASSERT_EQ(0, xen_map(&b, g->domid, g->refs, 1, RW));
-	*xen_map_word(&a, 0, 0) = 1;
-	EXPECT_EQ(1, *xen_map_word(&b, 0, 0));
-	EXPECT_EQ(0, xen_unmap(&a));
-	*xen_map_word(&b, 0, 0) = 2;
-	ASSERT_EQ(0, granter_poke(g, 0, 8, 3));
-	EXPECT_EQ(3, *xen_map_word(&b, 0, 8));
-	EXPECT_EQ(0, xen_unmap(&b));
+	for (first = 0; first < 2; first++) {
+		struct xen_map *left = &m[!first];
+
+		ASSERT_EQ(0, xen_map(&m[0], g->domid, g->refs, 1, RW));
+		ASSERT_EQ(0, xen_map(&m[1], g->domid, g->refs, 1, RW));
+		*xen_map_word(&m[0], 0, 0) = 1;
+		EXPECT_EQ(1, *xen_map_word(&m[1], 0, 0));
+		EXPECT_EQ(0, xen_unmap(&m[first]));
+		*xen_map_word(left, 0, 0) = 2;
+		ASSERT_EQ(0, granter_poke(g, 0, 8, 3 + first));
+		EXPECT_EQ(3 + first, *xen_map_word(left, 0, 8));
+		EXPECT_EQ(0, xen_unmap(left));
+	}
 }
 
 /* One map call takes its grants in any order, the same one twice too. */
@@ -172,6 +177,34 @@ TEST_F(gnt_basic, offset_of_address)
 	EXPECT_EQ(0, gntdev_unmap(a.fd, b.index, 1));
 	EXPECT_EQ(-EINVAL, gntdev_offset(a.fd, &offset, &offset, &count));
 	EXPECT_EQ(0, xen_unmap(&a));
+}
+
+/* A mapping does not begin before its first page. */
+TEST_F(gnt_basic, offset_of_address_below)
+{
+	size_t page = xen_page_size();
+	struct granter *g = &self->g;
+	struct xen_map m = { .nr = 1 };
+	uint64_t offset = 1;
+	uint32_t count = 0;
+	char why[160], *hole;
+
+	hole = mmap(NULL, 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	ASSERT_NE(MAP_FAILED, hole);
+	m.fd = xen_open("gntdev", why, sizeof(why));
+	ASSERT_LE(0, m.fd);
+	ASSERT_EQ(0, gntdev_map(m.fd, g->domid, g->refs, 1, &m.index));
+	m.addr = mmap(hole + page, page, RW, MAP_SHARED | MAP_FIXED, m.fd,
+		      m.index);
+	ASSERT_EQ(hole + page, m.addr);
+	ASSERT_EQ(0, munmap(hole, page));
+	EXPECT_EQ(-EINVAL, gntdev_offset(m.fd, hole, &offset, &count));
+	EXPECT_EQ(1, offset);
+	EXPECT_EQ(0, count);
+	EXPECT_EQ(0, gntdev_offset(m.fd, m.addr, &offset, &count));
+	EXPECT_EQ(m.index, offset);
+	EXPECT_EQ(0, xen_unmap(&m));
 }
 
 /* GRANT_COPY moves data both ways without a mapping, a failure has a status. */
@@ -379,8 +412,4 @@ TEST_F(gnt_many, contents)
 	EXPECT_EQ(0, xen_unmap(&m));
 }
 
-int main(int argc, char **argv)
-{
-	xen_gntalloc_room(8192);
-	return test_harness_run(argc, argv);
-}
+XEN_TEST_MAIN(NULL)

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -264,13 +263,14 @@ TEST_F(gnt_busy, pieces)
 	hold_exit(&self->h[1]);
 }
 
-/* A mapping that mprotect() has split. */
+/* A mapping that madvise() has split. */
 TEST_F(gnt_busy, split)
 {
 	ASSERT_EQ(0, map(self, PIECES));
 	ASSERT_EQ(0, hold_page(self->h, page_addr(self, 4)));
-	EXPECT_EQ(0, mprotect(page_addr(self, 3), 3 * self->page, PROT_READ));
-	EXPECT_EQ(0, mprotect(page_addr(self, 4), self->page, PROT_NONE));
+	EXPECT_EQ(0, madvise(page_addr(self, 3), 3 * self->page,
+			     MADV_SEQUENTIAL));
+	EXPECT_EQ(0, madvise(page_addr(self, 4), self->page, MADV_RANDOM));
 	EXPECT_EQ(0, munmap(self->m->addr, xen_map_len(self->m)));
 	close(self->m->fd);
 	held(self->h, 4);
@@ -355,7 +355,7 @@ TEST_F(gnt_busy, module_stays)
 /* All of it in random order: which page, how it is given up, when released. */
 TEST_F_TIMEOUT(gnt_busy, random, 3600)
 {
-	unsigned int nr, page, i, round, seed = getpid();
+	unsigned int nr, page, i, round, seed = xen_seed();
 
 	for (round = 0; round < xen_rounds(10); round++) {
 		nr = 1 + rand_r(&seed) % 64;
@@ -461,7 +461,6 @@ static void read_others_memory(pid_t pid, const struct xen_map *m,
 	ssize_t ret;
 	int mem;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	mem = open(path, O_RDONLY);
 	local = (struct iovec){ &val, sizeof(val) };
@@ -593,17 +592,4 @@ TEST_F_TIMEOUT(gnt_race, memory_pressure, 120)
 	hold_exit(&h);
 }
 
-int main(int argc, char **argv)
-{
-	int kmsg = xen_kmsg_open(), ret;
-
-	xen_gntalloc_room(8192);
-	hold_make_disk();
-	ret = test_harness_run(argc, argv);
-	/* Some reports come when the process of a test is gone. */
-	if (kmsg >= 0 && xen_kmsg_reports(kmsg)) {
-		fprintf(stderr, "# the kernel reported something\n");
-		ret = KSFT_FAIL;
-	}
-	return ret;
-}
+XEN_TEST_MAIN(hold_make_disk)

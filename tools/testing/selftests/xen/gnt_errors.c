@@ -5,6 +5,8 @@
  */
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -161,6 +163,61 @@ TEST_F(gnt_errors, mmap_index)
 	EXPECT_EQ(0, gntdev_unmap(self->fd, index, 2));
 }
 
+/* An offset of which an int holds only the lower bits is refused. */
+TEST_F(gnt_errors, index_too_large)
+{
+	uint64_t index, large;
+
+	ASSERT_EQ(0, gntdev_map(self->fd, self->g.domid, &self->g.refs[2], 2,
+				&index));
+	large = index + (self->page << 32);
+	EXPECT_EQ(EINVAL, try_mmap(self->fd, 2 * self->page, RW, MAP_SHARED,
+				   large));
+	EXPECT_EQ(-ENOENT, gntdev_notify(self->fd, large, 0, 0));
+	EXPECT_EQ(-ENOENT, gntdev_unmap(self->fd, large, 2));
+	EXPECT_EQ(0, gntdev_unmap(self->fd, index, 2));
+}
+
+/*
+ * Maps of 2 GB put the next one at an offset that no int holds. The grants that
+ * fill the 2 GB need not exist, as they are never mmapped.
+ */
+TEST_F(gnt_errors, large_index)
+{
+	enum { COUNT = 65536 };
+	uint32_t *refs = calloc(COUNT, sizeof(*refs)), count;
+	uint64_t at, index, offset;
+	void *addr;
+	int ret;
+
+	if (variant->kind == GRANTER_PEER)
+		SKIP(goto out, "as with a grant of this domain");
+	ASSERT_NE(NULL, refs);
+	for (at = 0; at < 1ULL << 31; at += COUNT * self->page) {
+		ret = gntdev_map(self->fd, self->g.domid, refs, COUNT, &index);
+		if (ret == -ENOMEM || ret == -EINVAL)
+			SKIP(goto out, "no room for 2 GB: %s", strerror(-ret));
+		ASSERT_EQ(0, ret);
+		EXPECT_EQ(at, index);
+	}
+
+	ASSERT_EQ(0, gntdev_map(self->fd, self->g.domid, &self->g.refs[2], 1,
+				&index));
+	EXPECT_EQ(at, index);
+	EXPECT_EQ(0, gntdev_notify(self->fd, index, UNMAP_NOTIFY_CLEAR_BYTE,
+				   0));
+	addr = mmap(NULL, self->page, RW, MAP_SHARED, self->fd, index);
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_EQ(xen_share_pattern(2, 0), *(uint64_t *)addr);
+	EXPECT_EQ(0, gntdev_offset(self->fd, addr, &offset, &count));
+	EXPECT_EQ(at, offset);
+	EXPECT_EQ(1, count);
+	EXPECT_EQ(0, munmap(addr, self->page));
+	EXPECT_EQ(0, gntdev_unmap(self->fd, index, 1));
+out:
+	free(refs);
+}
+
 /* An offset belongs to the file that returned it. */
 TEST_F(gnt_errors, index_of_another_file)
 {
@@ -199,6 +256,21 @@ TEST_F(gnt_errors, mmap_length)
 	EXPECT_EQ(0, try_mmap(self->fd, 2 * self->page, RW, MAP_SHARED,
 			      index));
 	EXPECT_EQ(0, gntdev_unmap(self->fd, index, 2));
+}
+
+/* A length of which an int holds only the lower bits is EINVAL, too. */
+TEST_F(gnt_errors, mmap_huge)
+{
+	uint64_t index;
+
+	if (self->page != XEN_PAGE_SIZE)
+		SKIP(return, "no address space for 2^32 pages");
+	ASSERT_EQ(0, gntdev_map(self->fd, self->g.domid, &self->g.refs[2], 1,
+				&index));
+	EXPECT_EQ(EINVAL, try_mmap(self->fd, ((1ULL << 32) + 1) * self->page,
+				   RW, MAP_SHARED, index));
+	EXPECT_GOOD();
+	EXPECT_EQ(0, gntdev_unmap(self->fd, index, 1));
 }
 
 /* A map is mmapped once: while it is mapped and after that EINVAL. */
@@ -378,6 +450,7 @@ TEST_F(gnt_errors, copy)
  * @fd: the file
  * @index: the page's offset
  * @ref: its grant, which nobody maps
+ * @domid: this domain, which may
  * @mem: the page
  * @page: PAGE_SIZE
  */
@@ -385,6 +458,7 @@ FIXTURE(gntalloc_errors) {
 	int fd;
 	uint64_t index;
 	uint32_t ref;
+	int domid;
 	uint64_t *mem;
 	size_t page;
 };
@@ -397,7 +471,10 @@ FIXTURE_SETUP(gntalloc_errors)
 	if (self->fd < 0)
 		SKIP(return, "%s", why);
 	self->page = xen_page_size();
-	ASSERT_EQ(0, gntalloc_alloc(self->fd, DOMID_INVALID,
+	self->domid = xen_own_domid();
+	if (self->domid < 0)
+		SKIP(return, "own domain id unknown: no xenstore");
+	ASSERT_EQ(0, gntalloc_alloc(self->fd, self->domid,
 				    GNTALLOC_FLAG_WRITABLE, 1, &self->ref,
 				    &self->index));
 	self->mem = mmap(NULL, self->page, RW, MAP_SHARED, self->fd,
@@ -412,7 +489,7 @@ FIXTURE_TEARDOWN(gntalloc_errors)
 	EXPECT_EQ(0, munmap(self->mem, self->page));
 	EXPECT_EQ(0, gntalloc_dealloc(self->fd, self->index, 1));
 	close(self->fd);
-	EXPECT_EQ(0, xen_refs_in_use(&self->ref, 1, XEN_RETURN_MS));
+	EXPECT_EQ(0, xen_refs_in_use(self->domid, &self->ref, 1, 0));
 }
 
 /* More pages than the limit, or than are left of it, are ENOSPC. */
@@ -432,12 +509,95 @@ TEST_F(gntalloc_errors, count)
 	op.count = UINT32_MAX;
 	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_GNTALLOC_ALLOC_GREF, &op));
 	EXPECT_EQ(ENOSPC, errno);
-	/* None at all need not be an error, but is none. */
+	/* None at all is no error. */
 	op.count = 0;
 	op.gref_ids[0] = 12345;
-	if (ioctl(self->fd, IOCTL_GNTALLOC_ALLOC_GREF, &op))
-		EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, ioctl(self->fd, IOCTL_GNTALLOC_ALLOC_GREF, &op));
 	EXPECT_EQ(12345, op.gref_ids[0]);
+}
+
+/*
+ * More pages than there can be numbers for, with a limit that allows them: an
+ * error, no page and no report of the kernel.
+ */
+TEST_F(gntalloc_errors, large_count)
+{
+	static const uint32_t counts[] = {
+		INT32_MAX, INT32_MAX + 1U, UINT32_MAX,
+	};
+	struct ioctl_gntalloc_alloc_gref op = { .domid = DOMID_INVALID };
+	unsigned int limit, i;
+	int kmsg;
+
+	ASSERT_EQ(0, xen_param_get("xen_gntalloc", "limit", &limit));
+	kmsg = xen_kmsg_open();
+	ASSERT_LE(0, kmsg);
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		int ret, err;
+
+		xen_param_set("xen_gntalloc", "limit", UINT32_MAX);
+		op.count = counts[i];
+		ret = ioctl(self->fd, IOCTL_GNTALLOC_ALLOC_GREF, &op);
+		err = errno;
+		xen_param_set("xen_gntalloc", "limit", limit);
+		EXPECT_EQ(-1, ret);
+		EXPECT_TRUE(err == ENOMEM || err == ENOSPC)
+			TH_LOG("%#x pages: %s", counts[i], strerror(err));
+	}
+	EXPECT_EQ(0, xen_kmsg_reports(kmsg));
+}
+
+/* Allocates pages one by one until there are no more: how many, at most max. */
+static unsigned int fill(int fd, uint32_t *refs, unsigned int max)
+{
+	uint64_t index;
+	unsigned int i;
+
+	for (i = 0; i < max; i++)
+		if (gntalloc_alloc(fd, xen_own_domid(), GNTALLOC_FLAG_WRITABLE,
+				   1, &refs[i], &index))
+			break;
+	return i;
+}
+
+/* A page that is given up counts for as long as another domain has it mapped. */
+TEST_F(gntalloc_errors, mapped_after_close)
+{
+	unsigned int nr, left, limit, used, tries;
+	uint32_t refs[64];
+	struct xen_map m;
+	char why[160];
+	int fd;
+
+	if (xen_guest_type() == XEN_GUEST_PVH ||
+	    xen_guest_type() == XEN_GUEST_HVM)
+		SKIP(return, "a self-grant loses its backing on an auto-translated domain");
+	ASSERT_EQ(0, xen_param_get("xen_gntalloc", "limit", &limit));
+	fd = xen_open("gntalloc", why, sizeof(why));
+	ASSERT_LE(0, fd);
+	/* Pages that others have count, too: raise the limit until some are left. */
+	for (used = 32, nr = 0; nr < 4 && used < limit; used += 32) {
+		xen_param_set("xen_gntalloc", "limit", used);
+		nr += fill(fd, &refs[nr], ARRAY_SIZE(refs) - nr);
+	}
+	ASSERT_LE(4, nr);
+	EXPECT_EQ(0, xen_map(&m, xen_own_domid(), refs, 4, RW));
+	close(fd);
+
+	fd = xen_open("gntalloc", why, sizeof(why));
+	ASSERT_LE(0, fd);
+	left = fill(fd, refs, ARRAY_SIZE(refs));
+	EXPECT_EQ(nr - 4, left)
+		TH_LOG("of %u pages 4 are mapped, expected %u, got %u", nr,
+		       nr - 4, left);
+	EXPECT_EQ(0, xen_unmap(&m));
+	for (tries = 0; tries < XEN_RETURN_MS / 100 && left < nr; tries++) {
+		usleep(100000);
+		left += fill(fd, &refs[left], nr - left);
+	}
+	EXPECT_EQ(nr, left);
+	close(fd);
+	xen_param_set("xen_gntalloc", "limit", limit);
 }
 
 /* Deallocating what is not there (twice, elsewhere, too much) is EINVAL. */
@@ -470,6 +630,32 @@ TEST_F(gntalloc_errors, dealloc_in_part)
 	EXPECT_EQ(-EINVAL, gntalloc_dealloc(self->fd, index, 3));
 	EXPECT_EQ(0, gntalloc_dealloc(self->fd, index + 2 * self->page, 1));
 	EXPECT_EQ(0, gntalloc_dealloc(self->fd, index, 1));
+}
+
+/* A mapping of two pages ends: another file's page from in between stays. */
+TEST_F(gntalloc_errors, other_file)
+{
+	uint64_t index, other_index;
+	uint32_t ref, other_ref;
+	char why[160];
+	void *addr;
+	int other;
+
+	other = xen_open("gntalloc", why, sizeof(why));
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, gntalloc_alloc(other, self->domid, 0, 1, &other_ref,
+				    &other_index));
+	ASSERT_EQ(0, gntalloc_alloc(self->fd, self->domid, 0, 1, &ref, &index));
+	ASSERT_EQ(self->index + self->page, index);
+	addr = mmap(NULL, 2 * self->page, RW, MAP_SHARED, self->fd,
+		    self->index);
+	ASSERT_NE(MAP_FAILED, addr);
+	ASSERT_EQ(0, munmap(addr, 2 * self->page));
+	EXPECT_EQ(1, xen_refs_in_use(self->domid, &other_ref, 1, 0));
+	EXPECT_EQ(0, gntalloc_dealloc(self->fd, index, 1));
+	EXPECT_EQ(0, xen_refs_in_use(self->domid, &ref, 1, 0));
+	close(other);
+	EXPECT_EQ(0, xen_refs_in_use(self->domid, &other_ref, 1, 0));
 }
 
 /* An offset without a page is ENOENT at mmap, a private map EINVAL. */
@@ -652,8 +838,4 @@ TEST_F(evtchn_errors, fault)
 	}
 }
 
-int main(int argc, char **argv)
-{
-	xen_gntalloc_room(8192);
-	return test_harness_run(argc, argv);
-}
+XEN_TEST_MAIN(NULL)

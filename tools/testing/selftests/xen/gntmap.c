@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "xen_test.h"
@@ -25,14 +26,15 @@ static const char usage[] =
 "  --read            print the first 64-bit word of each page\n"
 "  --verify          check that each page is what gntshare filled it with\n"
 "  --write VALUE     write VALUE to the first word of each page\n"
+"  --dma             map them a second time, in memory for DMA, as a dma-buf\n"
 "  --hold SECONDS    keep the pages mapped for SECONDS, or until killed\n"
 "  --quit            ask gntshare to end\n"
 "  --no-directory    REF... are the pages themselves, not gntshare's directory\n"
 "  --help            this text\n"
 "\n"
-"The order is fresh, verify, write, read, hold, unmap, quit. The pages are mapped\n"
-"read-only unless --write is given. Exit status: 0; 1 if a page cannot be mapped\n"
-"or is not as it should be; 2 for bad arguments.\n";
+"The order is fresh, verify, write, read, dma, hold, unmap, quit. The pages are\n"
+"mapped read-only unless --write is given. Exit status: 0; 1 if a page cannot be\n"
+"mapped or is not as it should be; 2 for bad arguments.\n";
 
 static int bad_arg(const char *what, const char *arg)
 {
@@ -79,6 +81,7 @@ static int verify(const struct xen_map *m)
  * @read: --read
  * @verify: --verify
  * @write: --write
+ * @dma: --dma
  * @quit: --quit
  * @no_directory: --no-directory
  * @help: --help
@@ -94,6 +97,7 @@ struct args {
 	bool read;
 	bool verify;
 	bool write;
+	bool dma;
 	bool quit;
 	bool no_directory;
 	bool help;
@@ -108,6 +112,7 @@ static int parse_options(struct args *a, int argc, char **argv)
 		{ "write", required_argument, NULL, 'w' },
 		{ "hold", required_argument, NULL, 'o' },
 		{ "fresh", no_argument, NULL, 'f' },
+		{ "dma", no_argument, NULL, 'd' },
 		{ "quit", no_argument, NULL, 'q' },
 		{ "no-directory", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
@@ -140,6 +145,9 @@ static int parse_options(struct args *a, int argc, char **argv)
 			break;
 		case 'f':
 			a->fresh = true;
+			break;
+		case 'd':
+			a->dma = true;
 			break;
 		case 'q':
 			a->quit = true;
@@ -215,13 +223,7 @@ static int read_directory(struct args *a, struct xen_peer *peer)
 		return 1;
 	}
 	if (a->fresh) {
-		ret = xen_peer_call(peer, XEN_SHARE_REALLOC, a->count,
-				    XEN_RETURN_MS, &val, XEN_RETURN_MS);
-		if (ret == -EBUSY) {
-			fprintf(stderr, "gntmap: %llu of the old pages are still mapped\n",
-				(unsigned long long)val);
-			return 1;
-		}
+		ret = xen_peer_call(peer, XEN_SHARE_REALLOC, a->count, 0, &val);
 		if (ret)
 			return fail("get fresh pages", ret);
 	}
@@ -232,6 +234,26 @@ static int read_directory(struct args *a, struct xen_peer *peer)
 	memcpy(a->refs, peer->dir->refs, nr * sizeof(*a->refs));
 	a->nr = nr;
 	return 0;
+}
+
+/* Exports the first @nr pages as a dma-buf, which lives until this process ends. */
+static int export_dma(const struct args *a, unsigned int nr)
+{
+	struct ioctl_gntdev_dmabuf_exp_from_refs *op;
+	char why[160];
+	int fd, ret;
+
+	fd = xen_open("gntdev", why, sizeof(why));
+	op = calloc(1, sizeof(*op) + nr * sizeof(op->refs[0]));
+	if (fd < 0 || !op)
+		return fd < 0 ? fd : -ENOMEM;
+	op->flags = GNTDEV_DMA_FLAG_COHERENT;
+	op->count = nr;
+	op->domid = a->domid;
+	memcpy(op->refs, a->refs, nr * sizeof(op->refs[0]));
+	ret = ioctl(fd, IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS, op) ? -errno : 0;
+	free(op);
+	return ret;
 }
 
 int main(int argc, char **argv)
@@ -287,6 +309,11 @@ int main(int argc, char **argv)
 			printf("page %u grant %u: 0x%016llx\n", i, a.refs[i],
 			       (unsigned long long)*xen_map_word(&m, i, 0));
 	}
+	if (a.dma) {
+		err = export_dma(&a, m.nr);
+		if (err)
+			ret = fail("map the pages for DMA", err);
+	}
 	if (fflush(stdout))
 		ret = fail("write to standard output", -errno);
 
@@ -298,7 +325,7 @@ int main(int argc, char **argv)
 	if (err)
 		ret = fail("unmap the pages", err);
 	if (a.quit) {
-		err = xen_peer_call(&peer, XEN_SHARE_QUIT, 0, 0, &a.value, 0);
+		err = xen_peer_call(&peer, XEN_SHARE_QUIT, 0, 0, &a.value);
 		if (err)
 			ret = fail("end gntshare", err);
 	}

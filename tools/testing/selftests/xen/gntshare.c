@@ -127,20 +127,15 @@ static int share_start(struct share *s, bool read_only)
 	return 0;
 }
 
-/* Replaces the data pages; the number of old grants still in use or -errno. */
-static int share_again(struct share *s, unsigned int nr, bool read_only,
-		       int ms)
+/* Replaces the data pages. */
+static int share_again(struct share *s, unsigned int nr, bool read_only)
 {
-	int in_use, ret;
-
+	gntalloc_end(s->fd, s->index, s->mem, 0, s->nr);
 	munmap(s->mem, s->nr * xen_page_size());
-	gntalloc_dealloc_each(s->fd, s->index, s->nr);
-	in_use = xen_refs_in_use(s->refs, s->nr, ms);
 	s->nr = 0;
 	s->dir->nr = 0;
-	ret = share_data(s, nr, read_only);
 	s->dir->generation++;
-	return ret ? : in_use;
+	return share_data(s, nr, read_only);
 }
 
 /* The answer to the request in the directory, as untrusted as its author. */
@@ -152,7 +147,6 @@ static int answer(struct share *s, uint64_t *value)
 	uint32_t offset = __atomic_load_n(&s->dir->req_offset,
 					  __ATOMIC_RELAXED);
 	uint64_t *word;
-	int ret;
 
 	*value = __atomic_load_n(&s->dir->req_value, __ATOMIC_RELAXED);
 	switch (op) {
@@ -171,18 +165,15 @@ static int answer(struct share *s, uint64_t *value)
 			*word = *value;
 		return 0;
 	case XEN_SHARE_REALLOC:
-		if (page > s->max || offset > 60000)
+		if (page > s->max)
 			return -EINVAL;
-		ret = share_again(s, page ? : s->max,
-				  *value & XEN_SHARE_READ_ONLY, offset);
-		*value = ret > 0 ? ret : 0;
-		return ret > 0 ? -EBUSY : ret;
+		return share_again(s, page ? : s->max,
+				   *value & XEN_SHARE_READ_ONLY);
 	case XEN_SHARE_END:
-		if (page >= s->nr || offset > 60000)
+		if (page > s->nr || *value > s->nr - page)
 			return -EINVAL;
-		ret = gntalloc_end_page(s->fd, s->index, s->mem, s->refs, page,
-					offset);
-		return ret > 0 ? -EBUSY : ret;
+		gntalloc_end(s->fd, s->index, s->mem, page, *value);
+		return 0;
 	case XEN_SHARE_QUIT:
 		on_signal(0);
 		return 0;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,8 +304,8 @@ TEST_F(privcmd, unmap_refused)
 	if (xen_guest_type() == XEN_GUEST_PV)
 		SKIP(return, "a PV domain unmaps by its PTEs");
 	lost = room(self, refused) / self->page;
-	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &before))
-		TH_LOG("nobody counts what is not unmapped");
+	if (xen_param_get("xen", "foreign_pages_lost", &before))
+		SKIP(return, "this kernel counts no lost pages");
 	self->addr = reserve(self, nr, 10);
 	ASSERT_NE(MAP_FAILED, self->addr);
 	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
@@ -329,6 +330,50 @@ TEST_F(privcmd, unmap_refused)
 	}
 	ASSERT_EQ(0, xen_param_get("xen", "foreign_pages_lost", &after));
 	EXPECT_EQ(lost, after - before);
+}
+
+/* mprotect() of frames: PV refuses it with EINVAL. The frames stay mapped. */
+TEST_F(privcmd, mprotect)
+{
+	const unsigned int nr = 20;
+	bool pv = xen_guest_type() == XEN_GUEST_PV;
+	size_t len = room(self, nr);
+
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ASSERT_EQ(0, batch(self, self->addr, nr, self->frames, self->errs));
+	errno = 0;
+	EXPECT_EQ(pv ? -1 : 0, mprotect(self->addr, len, PROT_NONE));
+	EXPECT_EQ(pv ? EINVAL : 0, errno);
+	EXPECT_EQ(pv ? 0 : SIGSEGV, xen_probe(self->addr, false));
+	if (!pv)
+		EXPECT_EQ(0, mprotect(self->addr, len, PROT_READ));
+	EXPECT_TRUE(shows(self, self->addr, self->frames[0]));
+	EXPECT_EQ(0, release(self, self->addr, nr));
+}
+
+/* IOCTL_PRIVCMD_MMAP of memory that is not privcmd's: EINVAL. */
+TEST_F(privcmd, old_call_elsewhere)
+{
+	struct privcmd_mmap_entry entry = {
+		.mfn = self->frames[0], .npages = 1,
+	};
+	struct privcmd_mmap op = {
+		.num = 1, .dom = self->domid, .entry = &entry,
+	};
+	uint64_t *mem;
+
+	if (xen_guest_type() != XEN_GUEST_PV)
+		SKIP(return, "PV domains only have this call");
+	mem = mmap(NULL, self->page, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	*mem = 0x600d;
+	entry.va = (uintptr_t)mem;
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_MMAP, &op));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0x600d, *mem);
+	EXPECT_EQ(0, munmap(mem, self->page));
 }
 
 /* Where the mapping is moved the frames are, until it is given up there. */
@@ -387,6 +432,30 @@ TEST_F(privcmd, parts)
 	for (k = 0; k < nr; k++)
 		EXPECT_TRUE(shows(self, self->addr + k * XEN_PAGE_SIZE,
 				  self->frames[k]));
+	EXPECT_EQ(0, release(self, self->addr, nr));
+}
+
+/* The ioctl says that a frame is paged out, whichever of the frames that is. */
+TEST_F(privcmd, paged_out)
+{
+	const unsigned int nr = EXTENT + 40;
+	unsigned int k;
+	int ret;
+
+	if (xen_guest_type() == XEN_GUEST_PV)
+		SKIP(return, "no errors are injected into a PV domain's hypercall");
+	self->addr = reserve(self, nr, 10);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ret = xen_fail("map_frames", "0xfffffffffffffffe" /* -ENOENT */, "1");
+	if (ret == -ENOENT)
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	if (ret)
+		SKIP(return, "this kernel takes no injected errors here");
+	ret = batch(self, self->addr, nr, self->frames, self->errs);
+	xen_fail_end("map_frames");
+	EXPECT_EQ(-ENOENT, ret);
+	for (k = 0; k < nr; k++)
+		EXPECT_EQ(k < EXTENT ? -ENOENT : 0, self->errs[k]);
 	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 
@@ -584,4 +653,266 @@ TEST_F(privcmd, resource_bounds)
 	EXPECT_EQ(0, release(self, self->addr, 1));
 }
 
-TEST_HARNESS_MAIN
+/**
+ * FIXTURE(privcmd_counts) - counts that are larger than an int
+ * @p: as for the other tests
+ * @len: bytes of the mapping
+ * @errs: a page for what is said of the frames
+ * @array: a page of frames, with nothing behind it
+ */
+FIXTURE(privcmd_counts) {
+	FIXTURE_DATA(privcmd) p;
+	size_t len;
+	int *errs;
+	xen_pfn_t *array;
+};
+
+FIXTURE_VARIANT(privcmd_counts) {
+	bool large;
+};
+
+FIXTURE_VARIANT_ADD(privcmd_counts, page) { .large = false };
+FIXTURE_VARIANT_ADD(privcmd_counts, large) { .large = true };
+
+#define LARGE_ADDR	((void *)(1UL << 40))
+#define LARGE_LEN	(8UL << 40)	/* INT_MAX + 1 pages of 4 KB */
+#define ARRAYS_ADDR	((void *)(1UL << 39))
+
+static const uint64_t counts[] = {
+	0, 1, INT_MAX, INT_MAX + 1UL, UINT_MAX, UINT_MAX + 1UL, UINT_MAX + 2UL,
+	LONG_MAX >> 12, LONG_MAX, LONG_MAX + 1UL, ULONG_MAX,
+};
+
+/* A mapping without frames. */
+static void *new_mapping(FIXTURE_DATA(privcmd_counts) *self)
+{
+	bool large = self->len == LARGE_LEN;
+
+	return mmap(large ? LARGE_ADDR : NULL, self->len, PROT_READ,
+		    MAP_SHARED | (large ? MAP_FIXED : 0), self->p.fd, 0);
+}
+
+FIXTURE_SETUP(privcmd_counts)
+{
+	size_t page = xen_page_size();
+	char why[160];
+
+	self->p.one = MAP_FAILED;
+	self->p.page = page;
+	self->len = variant->large ? LARGE_LEN : page;
+	self->p.fd = xen_open("privcmd", why, sizeof(why));
+	if (self->p.fd < 0)
+		SKIP(return, "%s", why);
+	if (xen_own_domid())
+		SKIP(return, "not dom0, which may map what it likes");
+	/* Arrays of 4G elements there do not reach the kernel's addresses. */
+	self->errs = mmap(ARRAYS_ADDR, 2 * page, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (self->errs == MAP_FAILED)
+		SKIP(return, "no address space for such arrays");
+	self->array = (void *)self->errs + page;
+	if (xen_guest_type() == XEN_GUEST_PV) {
+		ASSERT_EQ(0, find_table(&self->p));
+	} else {
+		const char *peer = getenv("XEN_PEER");
+		uint32_t ref;
+
+		if (!peer || xen_parse_peer(peer, &self->p.domid, &ref))
+			SKIP(return, "no XEN_PEER, whose frames to map");
+		self->p.frames[0] = XEN_GUEST_RAM;
+	}
+	self->array[0] = self->p.frames[0];
+	self->p.addr = new_mapping(self);
+	if (self->p.addr == MAP_FAILED)
+		SKIP(return, "no address space for such a mapping");
+}
+
+FIXTURE_TEARDOWN(privcmd_counts)
+{
+	munmap(self->p.addr, self->len);
+	close(self->p.fd);
+}
+
+static int mmap_range(FIXTURE_DATA(privcmd_counts) *self, int num,
+		      uint64_t npages)
+{
+	struct privcmd_mmap_entry entry = {
+		.va = (uintptr_t)self->p.addr, .mfn = self->p.frames[0],
+		.npages = npages,
+	};
+	struct privcmd_mmap op = {
+		.num = num, .dom = self->p.domid, .entry = &entry,
+	};
+
+	return ioctl(self->p.fd, IOCTL_PRIVCMD_MMAP, &op) ? -errno : 0;
+}
+
+/* A count that is refused maps nothing, and the next call can map there. */
+TEST_F(privcmd_counts, mmap)
+{
+	unsigned int i;
+	int ret;
+
+	if (xen_guest_type() != XEN_GUEST_PV) {
+		EXPECT_EQ(-ENOSYS, mmap_range(self, 1, INT_MAX + 1UL));
+		SKIP(return, "only a PV domain has IOCTL_PRIVCMD_MMAP");
+	}
+	EXPECT_EQ(-EINVAL, mmap_range(self, -1, 1));
+	EXPECT_EQ(-EINVAL, mmap_range(self, INT_MIN, 1));
+	EXPECT_EQ(SIGBUS, xen_probe(self->p.addr, false));
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		ret = mmap_range(self, 1, counts[i]);
+		if (counts[i] <= 1) {
+			EXPECT_EQ(0, ret);
+			EXPECT_EQ(counts[i] ? 0 : SIGBUS,
+				  xen_probe(self->p.addr, false));
+		} else if (counts[i] == INT_MAX && variant->large) {
+			/* Xen has not as many frames in a row. */
+			EXPECT_GT(0, ret);
+		} else {
+			EXPECT_EQ(-EINVAL, ret)
+				TH_LOG("%#llx pages",
+				       (unsigned long long)counts[i]);
+			EXPECT_EQ(SIGBUS, xen_probe(self->p.addr, false));
+			EXPECT_EQ(0, mmap_range(self, 1, 1));
+			EXPECT_EQ(0, xen_probe(self->p.addr, false));
+		}
+		ASSERT_EQ(0, munmap(self->p.addr, self->len));
+		self->p.addr = new_mapping(self);
+		ASSERT_NE(MAP_FAILED, self->p.addr);
+	}
+}
+
+static int map_batch(FIXTURE_DATA(privcmd_counts) *self, int version,
+		     uint32_t num, int *errs)
+{
+	struct privcmd_mmapbatch v1 = {
+		.num = num, .dom = self->p.domid,
+		.addr = (uintptr_t)self->p.addr, .arr = self->array,
+	};
+	struct privcmd_mmapbatch_v2 v2 = {
+		.num = num, .dom = self->p.domid,
+		.addr = (uintptr_t)self->p.addr, .arr = self->array,
+		.err = errs,
+	};
+	int ret;
+
+	if (version == 1)
+		ret = ioctl(self->p.fd, IOCTL_PRIVCMD_MMAPBATCH, &v1);
+	else
+		ret = ioctl(self->p.fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &v2);
+	return ret ? -errno : 0;
+}
+
+/* As there, and no status is written. */
+TEST_F(privcmd_counts, batch)
+{
+	int version, ret, *errs = self->errs;
+	unsigned int i;
+
+	for (version = 1; version <= 2; version++) {
+		for (i = 0; i < ARRAY_SIZE(counts); i++) {
+			if (counts[i] > UINT_MAX)
+				continue;
+			memset(errs, 0x55, self->p.page);
+			ret = map_batch(self, version, counts[i], errs);
+			if (counts[i] == 1) {
+				EXPECT_EQ(variant->large ? -EINVAL : 0, ret);
+			} else {
+				/* The array is shorter than INT_MAX. */
+				EXPECT_EQ(counts[i] == INT_MAX &&
+					  self->p.page == XEN_PAGE_SIZE ?
+					  -EFAULT : -EINVAL, ret)
+					TH_LOG("v%d, %#llx frames", version,
+					       (unsigned long long)counts[i]);
+				EXPECT_EQ(0x55555555, errs[0]);
+				EXPECT_EQ(0x55555555, errs[1]);
+				EXPECT_EQ(SIGBUS, xen_probe(self->p.addr, false));
+				if (!variant->large) {
+					EXPECT_EQ(0, map_batch(self, version, 1,
+							       errs));
+					EXPECT_EQ(0, xen_probe(self->p.addr,
+							       false));
+				}
+			}
+			ASSERT_EQ(0, munmap(self->p.addr, self->len));
+			self->p.addr = new_mapping(self);
+			ASSERT_NE(MAP_FAILED, self->p.addr);
+		}
+	}
+}
+
+/* As there, with frames of the peer's grant table. */
+TEST_F(privcmd_counts, resource)
+{
+	struct privcmd_mmap_resource op = {
+		.type = XENMEM_resource_grant_table,
+		.addr = (uintptr_t)self->p.addr,
+	};
+	const char *peer = getenv("XEN_PEER");
+	unsigned int i;
+	uint32_t ref;
+	int domid;
+
+	if (!peer || xen_parse_peer(peer, &domid, &ref))
+		SKIP(return, "no XEN_PEER, whose grant table to map");
+	op.dom = domid;
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		int error = EINVAL;
+
+		if (counts[i] == 1)
+			continue;
+		/* The kernel has no memory for the numbers of so many frames. */
+		if (counts[i] == INT_MAX && variant->large &&
+		    xen_guest_type() == XEN_GUEST_PV)
+			error = ENOMEM;
+		op.num = counts[i];
+		EXPECT_EQ(-1, ioctl(self->p.fd, IOCTL_PRIVCMD_MMAP_RESOURCE,
+				    &op));
+		EXPECT_EQ(error, errno)
+			TH_LOG("%#llx frames", (unsigned long long)counts[i]);
+		EXPECT_EQ(SIGBUS, xen_probe(self->p.addr, false));
+	}
+	op.num = 1;
+	if (variant->large && xen_guest_type() != XEN_GUEST_PV) {
+		EXPECT_EQ(-1, ioctl(self->p.fd, IOCTL_PRIVCMD_MMAP_RESOURCE,
+				    &op));
+		EXPECT_EQ(EINVAL, errno);
+		return;
+	}
+	EXPECT_EQ(0, ioctl(self->p.fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op));
+	EXPECT_EQ(0, xen_probe(self->p.addr, false));
+}
+
+/* A hypercall buffer that can't be: an error, and no report of the kernel. */
+TEST(hypercall_buffer)
+{
+	const size_t large = 3UL << 30;
+	size_t page = xen_page_size();
+	char why[160];
+	void *mem;
+	int fd, kmsg;
+
+	fd = xen_open("hypercall", why, sizeof(why));
+	if (fd < 0)
+		SKIP(return, "%s", why);
+	kmsg = xen_kmsg_open();
+	ASSERT_LE(0, kmsg);
+	/* The list of its pages has 8 bytes for each, in one piece. */
+	if (page == XEN_PAGE_SIZE) {
+		mem = mmap(NULL, large, PROT_READ, MAP_SHARED, fd, 0);
+		EXPECT_EQ(MAP_FAILED, mem);
+		EXPECT_EQ(ENOMEM, errno);
+	}
+	mem = mmap(NULL, 1UL << 44, PROT_READ, MAP_SHARED, fd, 0);
+	EXPECT_EQ(MAP_FAILED, mem);
+	EXPECT_EQ(ENOMEM, errno);
+	mem = mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	EXPECT_EQ(0, xen_probe(mem + 2 * page, true));
+	EXPECT_EQ(0, munmap(mem, 3 * page));
+	close(fd);
+	EXPECT_EQ(0, xen_kmsg_reports(kmsg));
+}
+
+XEN_TEST_MAIN(NULL)

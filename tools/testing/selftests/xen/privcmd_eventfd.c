@@ -56,16 +56,27 @@ static int deassign(FIXTURE_DATA(privcmd_eventfd) *self)
 	return irqfd(self, self->event, 0, PRIVCMD_IRQFD_FLAG_DEASSIGN);
 }
 
-static int ioeventfd_call(FIXTURE_DATA(privcmd_eventfd) *self,
-			  const void *ioreq, unsigned int vcpus, uint32_t flags)
+#define IO_ADDR			0x1000
+#define QUEUE_NOTIFY		0x50	/* of virtio-mmio */
+
+#define DEASSIGN	PRIVCMD_IOEVENTFD_FLAG_DEASSIGN
+
+static int ioeventfd_dom(FIXTURE_DATA(privcmd_eventfd) *self, int fd, int domid,
+			 const void *ioreq, unsigned int vcpus, uint32_t flags)
 {
 	struct privcmd_ioeventfd op = {
 		.ioreq = (uintptr_t)ioreq, .ports = (uintptr_t)self->mem,
-		.addr_len = 4, .event_fd = self->event, .vcpus = vcpus,
-		.flags = flags, .dom = DOMID_IDLE,
+		.addr = IO_ADDR, .addr_len = 4, .event_fd = self->event,
+		.vcpus = vcpus, .flags = flags, .dom = domid,
 	};
 
-	return ioctl(self->fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
+	return ioctl(fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
+}
+
+static int ioeventfd_call(FIXTURE_DATA(privcmd_eventfd) *self,
+			  const void *ioreq, unsigned int vcpus, uint32_t flags)
+{
+	return ioeventfd_dom(self, self->fd, DOMID_IDLE, ioreq, vcpus, flags);
 }
 
 static int ioeventfd(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq,
@@ -79,10 +90,34 @@ static int ioeventfd_end(FIXTURE_DATA(privcmd_eventfd) *self, const void *ioreq)
 	return ioeventfd_call(self, ioreq, 1, PRIVCMD_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-/* A page at @mem with the first frame of RAM of @domid behind it. */
-static int map_frame(FIXTURE_DATA(privcmd_eventfd) *self, void *mem, int domid)
+/* A page at @mem with a resource of @domid behind it, by way of @fd. */
+static int map_resource(FIXTURE_DATA(privcmd_eventfd) *self, int fd, void *mem,
+			int domid, uint32_t type, uint32_t id, uint32_t idx)
 {
-	static const xen_pfn_t frame = XEN_GUEST_RAM;
+	struct privcmd_mmap_resource op = {
+		.dom = domid, .type = type, .id = id, .idx = idx, .num = 1,
+		.addr = (uintptr_t)mem,
+	};
+
+	if (mmap(mem, self->page, RW, MAP_SHARED | MAP_FIXED, fd,
+		 0) == MAP_FAILED ||
+	    ioctl(fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op))
+		return -errno;
+	return 0;
+}
+
+/* The first page of the grant table, in which nobody looks for requests. */
+static int map_table(FIXTURE_DATA(privcmd_eventfd) *self, int fd, void *mem,
+		     int domid)
+{
+	return map_resource(self, fd, mem, domid, XENMEM_resource_grant_table,
+			    0, 0);
+}
+
+/* A page at @mem with @frame of @domid behind it, or an empty one. */
+static int map_frame(FIXTURE_DATA(privcmd_eventfd) *self, void *mem, int domid,
+		     xen_pfn_t frame)
+{
 	struct privcmd_mmapbatch_v2 op = {
 		.num = 1, .dom = domid, .addr = (uintptr_t)mem, .arr = &frame,
 	};
@@ -191,6 +226,21 @@ TEST_F(privcmd_eventfd, irqfd_pending)
 	EXPECT_EQ(1, count);
 }
 
+/* A DM_OP's buffer without a byte, at the start of a page, has no page. */
+TEST_F(privcmd_eventfd, dm_op_empty)
+{
+	void *mem = mmap(NULL, self->page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			 0);
+	struct privcmd_dm_op_buf buf = { .uptr = mem };
+	struct privcmd_dm_op op = { .dom = DOMID_IDLE, .num = 1, .ubufs = &buf };
+
+	ASSERT_NE(MAP_FAILED, mem);
+	/* There is no such domain. */
+	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_DM_OP, &op));
+	EXPECT_EQ(ESRCH, errno);
+	EXPECT_EQ(0, munmap(mem, self->page));
+}
+
 struct closer {
 	int fd;
 	useconds_t delay;
@@ -277,8 +327,8 @@ static int ioeventfd_try(FIXTURE_DATA(privcmd_eventfd) *self,
 
 /**
  * struct requests - what an ioeventfd needs
- * @mem: two pages, the first of which has a frame behind it
- * @domid: whose frame that is
+ * @mem: two pages, the first of which has a resource behind it
+ * @domid: whose resource that is
  * @evtchn: /dev/xen/evtchn
  * @port: bound with it
  * @why: of XEN_SKIP
@@ -316,10 +366,10 @@ static int requests_open(FIXTURE_DATA(privcmd_eventfd) *self,
 	r->mem = mmap(NULL, 2 * self->page, RW, MAP_PRIVATE | MAP_ANONYMOUS,
 		      -1, 0);
 	return r->mem == MAP_FAILED ? -errno :
-	       map_frame(self, r->mem, r->domid);
+	       map_table(self, self->fd, r->mem, r->domid);
 }
 
-/* The ioeventfds of a mapping end with it, those of the next are its own. */
+/* The ioeventfds of a mapping are not those of the next one at its address. */
 TEST_F(privcmd_eventfd, ioeventfd_mapping)
 {
 	struct requests r;
@@ -339,7 +389,7 @@ TEST_F(privcmd_eventfd, ioeventfd_mapping)
 	ASSERT_EQ(0, ioeventfd(self, r.mem, 1));
 	EXPECT_EQ(-EBUSY, ioeventfd(self, r.mem, 1));
 	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
-	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
+	ASSERT_EQ(0, map_table(self, self->fd, r.mem, r.domid));
 	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
 	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
@@ -350,14 +400,14 @@ TEST_F(privcmd_eventfd, ioeventfd_mapping)
 	EXPECT_EQ(-EBUSY, ioeventfd(self, next, 1));
 
 	/* Another one, at the same address, has its own. */
-	ASSERT_EQ(0, map_frame(self, r.mem, r.domid));
+	ASSERT_EQ(0, map_table(self, self->fd, r.mem, r.domid));
 	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
 	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
 	EXPECT_EQ(0, ioeventfd_end(self, next));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, next));
 	EXPECT_EQ(-EBUSY, ioeventfd(self, r.mem, 1));
 
-	/* All that have it end with it. */
+	/* Without the mapping nobody can name them. */
 	ASSERT_EQ(0, ioeventfd(self, next, 1));
 	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
 	EXPECT_EQ(0, evtchn_notify(r.evtchn, remote));
@@ -396,6 +446,151 @@ TEST_F(privcmd_eventfd, ioeventfd_ports)
 	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
 	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
 	EXPECT_EQ(-ENODEV, ioeventfd_end(self, r.mem));
+	close(r.evtchn);
+}
+
+/* A page may have no frame behind it, unless it is a resource. */
+TEST_F(privcmd_eventfd, ioeventfd_resource)
+{
+	struct requests r;
+	int ret;
+
+	ret = requests_open(self, &r);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", r.why);
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, ioeventfd_try(self, r.mem, r.port));
+	ASSERT_EQ(0, map_frame(self, r.mem, r.domid, XEN_GUEST_RAM));
+	EXPECT_EQ(-EFAULT, ioeventfd_try(self, r.mem, r.port));
+	/* The pages of a refused frame stay. */
+	EXPECT_GT(0, map_frame(self, r.mem, r.domid, 1ULL << 40));
+	EXPECT_EQ(-EFAULT, ioeventfd_try(self, r.mem, r.port));
+	/* The ones of a refused resource do not. */
+	EXPECT_GT(0, map_resource(self, self->fd, r.mem, r.domid,
+				  XENMEM_resource_grant_table, 0, 1 << 20));
+	EXPECT_EQ(-EFAULT, ioeventfd_try(self, r.mem, r.port));
+	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
+	close(r.evtchn);
+}
+
+/* A file for one domain takes ports that are connected with that one. */
+TEST_F(privcmd_eventfd, ioeventfd_restricted)
+{
+	const char *env = getenv("XEN_PEER");
+	struct xen_peer peer;
+	struct requests r;
+	uint16_t domid;
+	char why[160];
+	uint32_t ref;
+	int ret, fd;
+
+	ret = requests_open(self, &r);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", r.why);
+	ASSERT_EQ(0, ret);
+	domid = r.domid;
+	fd = xen_open("privcmd", why, sizeof(why));
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, IOCTL_PRIVCMD_RESTRICT, &domid));
+	ASSERT_EQ(0, map_table(self, fd, r.mem, domid));
+
+	ports(self, r.port, 0);
+	EXPECT_EQ(-EPERM, ioeventfd_dom(self, fd, DOMID_IDLE, r.mem, 1, 0));
+	EXPECT_EQ(-EPERM, ioeventfd_dom(self, fd, domid, r.mem, 1, 0));
+	/* Another file may, with the same page. */
+	EXPECT_EQ(0, ioeventfd_dom(self, self->fd, domid, r.mem, 1, 0));
+	EXPECT_EQ(0, ioeventfd_dom(self, self->fd, domid, r.mem, 1,
+				   DEASSIGN));
+
+	ASSERT_EQ(0, xen_parse_peer(env, &ret, &ref));
+	if (!xen_peer_open(&peer, r.domid, ref)) {
+		if (peer.port > 0) {
+			ports(self, peer.port, 0);
+			EXPECT_EQ(0, ioeventfd_dom(self, fd, domid, r.mem, 1,
+						   0));
+			EXPECT_EQ(0, ioeventfd_dom(self, fd, domid, r.mem, 1,
+						   DEASSIGN));
+			/* All of the ports, not only the first one. */
+			ports(self, peer.port, r.port);
+			EXPECT_EQ(-EPERM, ioeventfd_dom(self, fd, domid, r.mem,
+							2, 0));
+		}
+		xen_peer_close(&peer);
+	}
+	ASSERT_EQ(0, munmap(r.mem, 2 * self->page));
+	close(fd);
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
+	close(r.evtchn);
+}
+
+static int dm_op(FIXTURE_DATA(privcmd_eventfd) *self, int domid,
+		 struct xen_dm_op_ioreq_server *op)
+{
+	struct privcmd_dm_op_buf buf = { .uptr = op, .size = sizeof(*op) };
+	struct privcmd_dm_op call = { .dom = domid, .num = 1, .ubufs = &buf };
+
+	return ioctl(self->fd, IOCTL_PRIVCMD_DM_OP, &call) ? -errno : 0;
+}
+
+/* A request as the domain makes one, and the answer. */
+static bool request(FIXTURE_DATA(privcmd_eventfd) *self, struct requests *r,
+		    int remote)
+{
+	struct pollfd p = { .fd = self->event, .events = POLLIN };
+	struct ioreq *req = r->mem;
+	uint64_t count = 0;
+
+	req->addr = IO_ADDR + QUEUE_NOTIFY;
+	req->size = 4;
+	req->data = 0;
+	req->type = IOREQ_TYPE_COPY;
+	__atomic_store_n(&req->state, STATE_IOREQ_READY, __ATOMIC_RELEASE);
+	return !evtchn_notify(r->evtchn, remote) && poll(&p, 1, 5000) == 1 &&
+	       !eventfd_read(self->event, &count) && count == 1 &&
+	       __atomic_load_n(&req->state, __ATOMIC_ACQUIRE) ==
+	       STATE_IORESP_READY;
+}
+
+/* An ioeventfd answers requests, also when evtchn has given its port up. */
+TEST_F(privcmd_eventfd, ioeventfd_event)
+{
+	struct xen_dm_op_ioreq_server op = { .op = XEN_DMOP_create_ioreq_server };
+	struct requests r;
+	int ret, remote;
+	uint16_t id;
+
+	ret = requests_open(self, &r);
+	if (ret == XEN_SKIP)
+		SKIP(return, "%s", r.why);
+	ASSERT_EQ(0, ret);
+	ret = dm_op(self, r.domid, &op);
+	if (ret)
+		SKIP(return, "no ioreq server for this domain: %s",
+		     strerror(-ret));
+	id = op.create.id;
+	EXPECT_EQ(0, map_resource(self, self->fd, r.mem, r.domid,
+				  XENMEM_resource_ioreq_server, id,
+				  XENMEM_resource_ioreq_frame));
+	remote = evtchn_bind_interdomain(r.evtchn, DOMID_SELF, r.port);
+	EXPECT_LT(0, remote);
+	ports(self, r.port, 0);
+	EXPECT_EQ(0, ioeventfd(self, r.mem, 1));
+	EXPECT_TRUE(request(self, &r, remote));
+	EXPECT_EQ(0, evtchn_wait(r.evtchn, r.port, 5000));
+	EXPECT_TRUE(request(self, &r, remote));
+
+	/* With that event not yet ended. */
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, r.port));
+	EXPECT_TRUE(request(self, &r, remote));
+	EXPECT_EQ(0, ioeventfd_end(self, r.mem));
+	EXPECT_EQ(0, evtchn_unbind(r.evtchn, remote));
+	EXPECT_EQ(0, munmap(r.mem, 2 * self->page));
+
+	memset(&op, 0, sizeof(op));
+	op.op = XEN_DMOP_destroy_ioreq_server;
+	op.destroy.id = id;
+	EXPECT_EQ(0, dm_op(self, r.domid, &op));
 	close(r.evtchn);
 }
 
@@ -487,4 +682,4 @@ TEST_F(static_evtchn, again)
 	}
 }
 
-TEST_HARNESS_MAIN
+XEN_TEST_MAIN(NULL)

@@ -41,7 +41,6 @@ static int read_all(int fd, void *buf, size_t len)
 
 /* It is suspended while a page is held. */
 static struct {
-	pid_t owner;
 	int dm;
 	int loop;
 	int fd;
@@ -79,13 +78,12 @@ static int disk_ioctl(unsigned long cmd, unsigned int flags, const char *table,
 	return 0;
 }
 
+/* The devices go when no test has them open, which may be in a moment. */
 static void disk_remove(void)
 {
-	/* Forked tests inherit this function, but not the duty. */
-	if (disk.owner != getpid())
-		return;
 	close(disk.fd);
-	disk_ioctl(DM_DEV_REMOVE, 0, NULL, NULL);
+	disk_ioctl(DM_DEV_SUSPEND, 0, NULL, NULL);
+	disk_ioctl(DM_DEV_REMOVE, DM_DEFERRED_REMOVE, NULL, NULL);
 	close(disk.dm);
 	ioctl(disk.loop, LOOP_CLR_FD);
 	close(disk.loop);
@@ -125,8 +123,7 @@ void hold_make_disk(void)
 	close(config.fd);
 
 	what = "device-mapper";
-	disk.owner = getpid();
-	atexit(disk_remove);
+	xen_at_end(disk_remove);
 	snprintf(table, sizeof(table), "%s 0", path);
 	/* Of a run that was killed. */
 	disk_ioctl(DM_DEV_SUSPEND, 0, NULL, NULL);

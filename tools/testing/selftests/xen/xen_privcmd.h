@@ -29,6 +29,13 @@ struct privcmd_mmap {
 	struct privcmd_mmap_entry *entry;
 };
 
+struct privcmd_mmapbatch {
+	int num;
+	uint16_t dom;
+	uint64_t addr;
+	const xen_pfn_t *arr;
+};
+
 struct privcmd_mmapbatch_v2 {
 	unsigned int num;
 	uint16_t dom;
@@ -86,6 +93,8 @@ struct privcmd_ioeventfd {
 	_IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
 #define IOCTL_PRIVCMD_MMAP \
 	_IOC(_IOC_NONE, 'P', 2, sizeof(struct privcmd_mmap))
+#define IOCTL_PRIVCMD_MMAPBATCH \
+	_IOC(_IOC_NONE, 'P', 3, sizeof(struct privcmd_mmapbatch))
 #define IOCTL_PRIVCMD_MMAPBATCH_V2 \
 	_IOC(_IOC_NONE, 'P', 4, sizeof(struct privcmd_mmapbatch_v2))
 #define IOCTL_PRIVCMD_DM_OP \
@@ -104,6 +113,8 @@ struct privcmd_ioeventfd {
 #define HYPERVISOR_memory_op		12
 #define HYPERVISOR_event_channel_op	32
 #define XENMEM_machphys_mfn_list	5
+#define XENMEM_resource_ioreq_server	0
+#define XENMEM_resource_ioreq_frame	1	/* of a server, for the vCPUs */
 #define XENMEM_resource_grant_table	1
 #define GTF_type_mask			3
 #define GTF_permit_access		1
@@ -133,6 +144,43 @@ struct evtchn_alloc_unbound {
 	uint16_t dom;
 	uint16_t remote_dom;
 	uint32_t port;
+};
+
+#define XEN_DMOP_create_ioreq_server	1
+#define XEN_DMOP_destroy_ioreq_server	6
+
+/* What the two take of a union. */
+struct xen_dm_op_ioreq_server {
+	uint32_t op;
+	uint32_t pad;
+	union {
+		struct {
+			uint8_t handle_bufioreq;
+			uint8_t pad[3];
+			uint16_t id;
+		} create;
+		struct {
+			uint16_t id;
+			uint16_t pad;
+		} destroy;
+		uint8_t room[64];
+	};
+};
+
+#define STATE_IOREQ_READY	1
+#define STATE_IORESP_READY	3
+#define IOREQ_TYPE_COPY		1
+
+/* A request to write, if the other bits beside the state are 0. */
+struct ioreq {
+	uint64_t addr;
+	uint64_t data;
+	uint32_t count;
+	uint32_t size;
+	uint32_t vp_eport;
+	uint16_t pad;
+	uint8_t state;
+	uint8_t type;
 };
 
 struct xen_machphys_mfn_list {

@@ -17,7 +17,7 @@
 #define XEN_PAGE_SIZE		4096
 
 #define XEN_SHARE_MAGIC		0x52485358	/* "XSHR" */
-#define XEN_SHARE_VERSION	1
+#define XEN_SHARE_VERSION	2
 #define XEN_SHARE_MAX		1006		/* references that fit */
 
 /* xen_share_dir.flags */
@@ -30,12 +30,11 @@
  * @XEN_SHARE_POKE: write @req_value there, as the sharer
  * @XEN_SHARE_REALLOC: end all data grants and make @req_page new ones, 0 for
  *	@max, read-only if @req_value is XEN_SHARE_READ_ONLY, filled with the
- *	pattern. Waits up to @req_offset milliseconds for the old grants to be
- *	released by everybody; -EBUSY and their number in @rsp_value if some
- *	never were. The directory describes the new grants in either case.
+ *	pattern
  * @XEN_SHARE_QUIT: end the sharer
- * @XEN_SHARE_END: end the grant of @req_page alone. Waits up to @req_offset
- *	milliseconds for it to be released by everybody, -EBUSY if it was not
+ * @XEN_SHARE_END: end @req_value grants from @req_page on; the others stay
+ *
+ * A grant that is mapped when the sharer ends it ends with the mapping.
  */
 enum xen_share_op {
 	XEN_SHARE_PEEK = 1,

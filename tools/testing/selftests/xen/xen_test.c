@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,14 +15,21 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 
+#include "kselftest.h"
 #include "xen_test.h"
 
 #define XENFEAT_AUTO_TRANSLATED	2
 #define XENFEAT_DOM0		11
 
 #define XS_READ			2
+
+#define HYPERVISOR_MULTICALL	13
+#define HYPERVISOR_XEN_VERSION	17
+
+#define PEER_MS			30000	/* for an answer of gntshare */
 
 /* A xenstore message: this header and its payload. */
 struct xs_msg {
@@ -46,8 +54,7 @@ static void sleep_us(unsigned int us)
 	nanosleep(&ts, NULL);
 }
 
-/* The first line of a small file, without its newline. */
-static int read_line(const char *path, char *buf, size_t size)
+int xen_get(const char *path, char *buf, size_t size)
 {
 	ssize_t len;
 	int fd;
@@ -66,11 +73,30 @@ static int read_line(const char *path, char *buf, size_t size)
 	return 0;
 }
 
+int xen_put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		ret = -EINVAL;
+	close(fd);
+	return ret;
+}
+
+static int do_ioctl(int fd, unsigned long cmd, void *arg)
+{
+	int ret = ioctl(fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
 static bool has_feature(unsigned int bit)
 {
 	char buf[32];
 
-	return !read_line("/sys/hypervisor/properties/features", buf,
+	return !xen_get("/sys/hypervisor/properties/features", buf,
 			  sizeof(buf)) &&
 	       strtoull(buf, NULL, 16) >> bit & 1;
 }
@@ -80,14 +106,14 @@ enum xen_guest xen_guest_type(void)
 	struct utsname uts;
 	char buf[16];
 
-	if (read_line("/sys/hypervisor/type", buf, sizeof(buf)) ||
+	if (xen_get("/sys/hypervisor/type", buf, sizeof(buf)) ||
 	    strcmp(buf, "xen"))
 		return XEN_GUEST_NONE;
 	uname(&uts);
 	if (!strncmp(uts.machine, "aarch64", 7) ||
 	    !strncmp(uts.machine, "arm", 3))
 		return XEN_GUEST_ARM;
-	if (read_line("/sys/hypervisor/guest_type", buf, sizeof(buf)))
+	if (xen_get("/sys/hypervisor/guest_type", buf, sizeof(buf)))
 		return has_feature(XENFEAT_AUTO_TRANSLATED) ? XEN_GUEST_HVM :
 							      XEN_GUEST_PV;
 	if (!strcmp(buf, "PV"))
@@ -191,7 +217,7 @@ int xen_param_get(const char *module, const char *name, unsigned int *val)
 	int ret;
 
 	param_path(path, sizeof(path), module, name);
-	ret = read_line(path, buf, sizeof(buf));
+	ret = xen_get(path, buf, sizeof(buf));
 	if (!ret)
 		*val = strtoul(buf, NULL, 0);
 	return ret;
@@ -200,17 +226,10 @@ int xen_param_get(const char *module, const char *name, unsigned int *val)
 int xen_param_set(const char *module, const char *name, unsigned int val)
 {
 	char path[96], buf[16];
-	int fd, len, ret = 0;
 
 	param_path(path, sizeof(path), module, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	len = snprintf(buf, sizeof(buf), "%u", val);
-	if (write(fd, buf, len) != len)
-		ret = -errno;
-	close(fd);
-	return ret;
+	snprintf(buf, sizeof(buf), "%u", val);
+	return xen_put(path, buf);
 }
 
 int xen_module_users(const char *module)
@@ -219,7 +238,7 @@ int xen_module_users(const char *module)
 	int ret;
 
 	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
-	ret = read_line(path, buf, sizeof(buf));
+	ret = xen_get(path, buf, sizeof(buf));
 	return ret ? : atoi(buf);
 }
 
@@ -232,7 +251,8 @@ int xen_kmsg_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int xen_kmsg_read(int fd)
+/* The reports; records that were overwritten count as @lost each time. */
+static int kmsg_read(int fd, int lost)
 {
 	static const char * const reports[] = {
 		"WARNING: ", "BUG: ", "INFO: possible", "INFO: trying",
@@ -243,12 +263,12 @@ int xen_kmsg_read(int fd)
 	int count = 0;
 	ssize_t len;
 
-	/* A record each; EPIPE: some were overwritten, whatever they were. */
+	/* A record each. */
 	while ((len = read(fd, buf, sizeof(buf) - 1)) > 0 || errno == EPIPE) {
 		if (len < 0)
-			count++;
+			count += lost;
 		buf[len > 0 ? len : 0] = 0;
-		for (i = 0; i < sizeof(reports) / sizeof(*reports); i++) {
+		for (i = 0; i < ARRAY_SIZE(reports); i++) {
 			if (strstr(buf, reports[i])) {
 				count++;
 				break;
@@ -259,6 +279,11 @@ int xen_kmsg_read(int fd)
 	return count;
 }
 
+int xen_kmsg_read(int fd)
+{
+	return kmsg_read(fd, 1);
+}
+
 int xen_kmsg_reports(int fd)
 {
 	int count = xen_kmsg_read(fd);
@@ -267,8 +292,6 @@ int xen_kmsg_reports(int fd)
 	return count;
 }
 
-#define FAIL	"/sys/kernel/debug/fail_function/"
-
 unsigned int xen_rounds(unsigned int nr)
 {
 	const char *env = getenv("XEN_ROUNDS");
@@ -276,16 +299,133 @@ unsigned int xen_rounds(unsigned int nr)
 	return env ? atoi(env) : nr;
 }
 
-static int put(const char *path, const char *text)
+unsigned int xen_seed(void)
 {
-	int fd = open(path, O_WRONLY | O_TRUNC), ret = 0;
+	const char *env = getenv("XEN_SEED");
+	unsigned int seed = env ? strtoul(env, NULL, 0) : xen_now_ms();
 
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		ret = -EINVAL;
-	close(fd);
+	fprintf(stderr, "# XEN_SEED=%u\n", seed);
+	return seed;
+}
+
+size_t xen_free_memory(void)
+{
+	return sysconf(_SC_AVPHYS_PAGES) * xen_page_size();
+}
+
+#define FAIL	"/sys/kernel/debug/fail_function/"
+
+/* The test program: what to restore and to check at its end. */
+static struct {
+	pid_t pid;
+	struct setting {
+		char path[80];
+		char old[24];
+	} settings[16];
+	unsigned int nr;
+	void (*cleanup)(void);
+	bool fail_function;	/* nobody else injected errors */
+	int kmsg;
+} program = { .kmsg = -1 };
+
+int xen_set(const char *path, const char *val)
+{
+	struct setting *s = &program.settings[program.nr];
+	int ret;
+
+	if (program.nr == ARRAY_SIZE(program.settings))
+		return -ENOSPC;
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	ret = xen_get(path, s->old, sizeof(s->old));
+	if (!ret && val)
+		ret = xen_put(path, val);
+	if (!ret)
+		program.nr++;
 	return ret;
+}
+
+void xen_at_end(void (*cleanup)(void))
+{
+	program.cleanup = cleanup;
+}
+
+/* Forked tests inherit the handlers, but restore nothing. */
+static bool restore(void)
+{
+	if (program.pid != getpid())
+		return false;
+	if (program.cleanup)
+		program.cleanup();
+	program.cleanup = NULL;
+	if (program.fail_function)
+		xen_put(FAIL "inject", "");
+	for (; program.nr; program.nr--)
+		xen_put(program.settings[program.nr - 1].path,
+			program.settings[program.nr - 1].old);
+	return true;
+}
+
+static void on_signal(int sig)
+{
+	restore();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+/* All tests have ended: the kernel can report no more of them. */
+static void on_exit_of_program(void)
+{
+	int reports;
+
+	if (!restore())
+		return;
+	reports = kmsg_read(program.kmsg, 0);
+	if (reports <= 0)
+		return;
+	fflush(stdout);
+	fprintf(stderr, "# the kernel reported %d problems, expected none\n",
+		reports);
+	_exit(KSFT_FAIL);
+}
+
+/* No test outlives the program, and no child of a test the test. */
+static void die_with_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+void xen_test_begin(void (*prepare)(void))
+{
+	static const int signals[] = {
+		SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM,
+	};
+	static const char * const kept[] = {
+		FAIL "probability", FAIL "interval", FAIL "times", FAIL "verbose",
+	};
+	char path[96], limit[16], buf[16];
+	unsigned int i;
+
+	if (xen_guest_type() == XEN_GUEST_NONE) {
+		ksft_print_header();
+		ksft_exit_skip("not running under Xen\n");
+	}
+	program.pid = getpid();
+	program.kmsg = xen_kmsg_open();
+	atexit(on_exit_of_program);
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		signal(signals[i], on_signal);
+	pthread_atfork(NULL, NULL, die_with_parent);
+
+	program.fail_function = !xen_get(FAIL "inject", buf, sizeof(buf)) &&
+				!*buf;
+	for (i = 0; i < ARRAY_SIZE(kept); i++)
+		xen_set(kept[i], NULL);
+	param_path(path, sizeof(path), "xen_gntalloc", "limit");
+	snprintf(limit, sizeof(limit), "%u", GNTALLOC_LIMIT);
+	if (!xen_param_get("xen_gntalloc", "limit", &i) && i < GNTALLOC_LIMIT)
+		xen_set(path, limit);
+	if (prepare)
+		prepare();
 }
 
 int xen_fail(const char *function, const char *retval, const char *times)
@@ -293,12 +433,14 @@ int xen_fail(const char *function, const char *retval, const char *times)
 	char path[96];
 	int ret;
 
+	if (!program.fail_function)
+		return access(FAIL, F_OK) ? -ENOENT : -EBUSY;
 	snprintf(path, sizeof(path), FAIL "%s/retval", function);
-	ret = put(FAIL "inject", function);
-	if (!ret && (put(path, retval) || put(FAIL "verbose", "0") ||
-		     put(FAIL "interval", "1") ||
-		     put(FAIL "probability", "100") ||
-		     put(FAIL "times", times)))
+	ret = xen_put(FAIL "inject", function);
+	if (!ret && (xen_put(path, retval) || xen_put(FAIL "verbose", "0") ||
+		     xen_put(FAIL "interval", "1") ||
+		     xen_put(FAIL "probability", "100") ||
+		     xen_put(FAIL "times", times)))
 		ret = -EINVAL;
 	return ret;
 }
@@ -307,46 +449,28 @@ void xen_fail_end(const char *function)
 {
 	char text[96];
 
-	put(FAIL "times", "0");
+	xen_put(FAIL "times", "0");
 	snprintf(text, sizeof(text), "!%s", function);
-	put(FAIL "inject", text);
+	xen_put(FAIL "inject", text);
 }
 
-size_t xen_free_memory(void)
+/* A debug build of Xen overwrites the entries of a multicall. */
+int xen_is_debug(void)
 {
-	return sysconf(_SC_AVPHYS_PAGES) * xen_page_size();
-}
+	struct {
+		unsigned long op, result, args[6];
+	} entry = { .op = HYPERVISOR_XEN_VERSION };
+	struct {
+		uint64_t op, arg[5];
+	} call = { .op = HYPERVISOR_MULTICALL, .arg = { (uintptr_t)&entry, 1 } };
+	int fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC), ret;
 
-static struct {
-	pid_t owner;
-	unsigned int old;
-} room;
-
-static void room_restore(void)
-{
-	/* Forked tests inherit this function, but not the duty. */
-	if (room.owner == getpid())
-		xen_param_set("xen_gntalloc", "limit", room.old);
-}
-
-static void room_signal(int sig)
-{
-	room_restore();
-	signal(sig, SIG_DFL);
-	raise(sig);
-}
-
-void xen_gntalloc_room(unsigned int limit)
-{
-	if (xen_param_get("xen_gntalloc", "limit", &room.old) ||
-	    room.old >= limit)
-		return;
-	room.owner = getpid();
-	atexit(room_restore);
-	signal(SIGINT, room_signal);
-	signal(SIGTERM, room_signal);
-	signal(SIGHUP, room_signal);
-	xen_param_set("xen_gntalloc", "limit", limit);
+	if (fd < 0)
+		return -errno;
+	/* IOCTL_PRIVCMD_HYPERCALL: <xen/privcmd.h> can't be included. */
+	ret = do_ioctl(fd, _IOC(_IOC_NONE, 'P', 0, sizeof(call)), &call);
+	close(fd);
+	return ret ? : entry.op != HYPERVISOR_XEN_VERSION;
 }
 
 int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val)
@@ -382,13 +506,6 @@ int xen_parse_peer(const char *str, int *domid, uint32_t *ref)
 	*domid = d;
 	*ref = r;
 	return 0;
-}
-
-static int do_ioctl(int fd, unsigned long cmd, void *arg)
-{
-	int ret = ioctl(fd, cmd, arg);
-
-	return ret < 0 ? -errno : ret;
 }
 
 int gntalloc_alloc(int fd, int domid, int flags, uint32_t count,
@@ -441,24 +558,17 @@ void *gntalloc_map_each(int fd, uint64_t index, unsigned int count)
 	return mem;
 }
 
-void gntalloc_dealloc_each(int fd, uint64_t index, unsigned int count)
+void gntalloc_end(int fd, uint64_t index, void *mem, unsigned int first,
+		  unsigned int count)
 {
+	size_t page = xen_page_size();
 	unsigned int i;
 
-	/* What was none any more shows as a reference that never comes back. */
-	for (i = 0; i < count; i++)
-		gntalloc_dealloc(fd, index + i * xen_page_size(), 1);
-}
-
-int gntalloc_end_page(int fd, uint64_t index, void *mem, const uint32_t *refs,
-		      unsigned int page, int ms)
-{
-	size_t offset = page * xen_page_size();
-	int ret;
-
-	munmap(mem + offset, xen_page_size());
-	ret = gntalloc_dealloc(fd, index + offset, 1);
-	return ret ? : xen_refs_in_use(&refs[page], 1, ms);
+	mmap(mem + first * page, count * page, PROT_NONE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	/* Some may have ended before. */
+	for (i = first; i < first + count; i++)
+		gntalloc_dealloc(fd, index + i * page, 1);
 }
 
 int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
@@ -470,26 +580,6 @@ int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port)
 	};
 
 	return do_ioctl(fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &op);
-}
-
-unsigned int gntalloc_used(int fd)
-{
-	struct ioctl_gntalloc_alloc_gref op;
-	unsigned int low = 0, high = 1 << 20, mid, old;
-
-	if (xen_param_get("xen_gntalloc", "limit", &old))
-		return 0;
-	while (low < high) {
-		mid = (low + high) / 2;
-		xen_param_set("xen_gntalloc", "limit", mid);
-		op = (struct ioctl_gntalloc_alloc_gref){ .domid = DOMID_INVALID };
-		if (do_ioctl(fd, IOCTL_GNTALLOC_ALLOC_GREF, &op))
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	xen_param_set("xen_gntalloc", "limit", old);
-	return low;
 }
 
 int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
@@ -689,71 +779,51 @@ int xen_probe(void *addr, bool write)
 	return sig;
 }
 
-static int cmp_ref(const void *a, const void *b)
+int xen_refs_in_use(int domid, const uint32_t *refs, unsigned int nr, int ms)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms)
-{
-	uint64_t index, last_index = 0;
-	unsigned int i, n, last = 0, left = nr;
+	int fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC), ret = -ENOMEM;
 	int64_t end = xen_now_ms() + ms;
-	uint32_t *got;
-	bool *back;
-	int fd, ret;
+	struct gntdev_grant_copy_segment *segs, *seg;
+	unsigned int i, left;
+	uint64_t word;
 
-	if (!nr)
-		return 0;
-	fd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	got = calloc(nr, sizeof(*got));
-	back = calloc(nr, sizeof(*back));
-	ret = -ENOMEM;
-	if (!got || !back)
+	segs = calloc(nr, sizeof(*segs));
+	if (!segs)
 		goto out;
-
+	for (i = 0; i < nr; i++) {
+		segs[i].source.foreign.ref = refs[i];
+		segs[i].source.foreign.domid = domid;
+		segs[i].dest.virt = &word;
+		segs[i].len = sizeof(word);
+		segs[i].flags = GNTCOPY_source_gref;
+	}
 	for (;;) {
-		n = left;
-		ret = gntalloc_alloc(fd, DOMID_INVALID, 0, n, got, &index);
+		ret = gntdev_copy(fd, segs, nr);
 		if (ret)
-			goto out;
-		/*
-		 * The previous round's grants go only now: freed earlier they
-		 * would cover what the deferred list has put back.
-		 */
-		if (last)
-			gntalloc_dealloc(fd, last_index, last);
-		last = n;
-		last_index = index;
-
-		qsort(got, n, sizeof(*got), cmp_ref);
-		for (i = 0; i < nr; i++) {
-			if (!back[i] &&
-			    bsearch(&refs[i], got, n, sizeof(*got), cmp_ref)) {
-				back[i] = true;
-				left--;
-			}
+			break;
+		for (i = 0, left = 0; i < nr; i++) {
+			seg = &segs[i];
+			if (!seg->status)
+				segs[left++] = *seg;
 		}
-		if (!left || xen_now_ms() >= end)
+		nr = left;
+		ret = nr;
+		if (!nr || xen_now_ms() >= end)
 			break;
 		sleep_us(20000);
 	}
-	ret = left;
+	free(segs);
 out:
-	free(back);
-	free(got);
 	close(fd);
 	return ret;
 }
 
 /* Waits until the sharer has answered everything that was asked. */
-static int peer_wait(struct xen_peer *p, uint32_t seq, int ms)
+static int peer_wait(struct xen_peer *p, uint32_t seq)
 {
-	int64_t end = xen_now_ms() + ms;
+	int64_t end = xen_now_ms() + PEER_MS;
 
 	while (__atomic_load_n(&p->dir->rsp_seq, __ATOMIC_ACQUIRE) != seq) {
 		if (xen_now_ms() >= end)
@@ -792,7 +862,7 @@ int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref)
 							  p->dir->port);
 	}
 	/* An earlier mapper may have died with a request under way. */
-	ret = peer_wait(p, p->dir->req_seq, XEN_RETURN_MS + 10000);
+	ret = peer_wait(p, p->dir->req_seq);
 	if (ret)
 		goto err;
 	return 0;
@@ -802,7 +872,7 @@ err:
 }
 
 int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
-		  unsigned int offset, uint64_t *value, int ms)
+		  unsigned int offset, uint64_t *value)
 {
 	struct xen_share_dir *dir = p->dir;
 	uint32_t seq = dir->req_seq + 1;
@@ -815,7 +885,7 @@ int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
 	__atomic_store_n(&dir->req_seq, seq, __ATOMIC_RELEASE);
 	if (p->port >= 0)
 		evtchn_notify(p->evtchn, p->port);
-	ret = peer_wait(p, seq, ms + 10000);
+	ret = peer_wait(p, seq);
 	if (ret)
 		return ret;
 	*value = dir->rsp_value;
@@ -914,8 +984,7 @@ static int granter_alloc_peer(struct granter *g, unsigned int nr, int flags)
 			 "the peer shares %u pages, not %u", dir->max, nr);
 		return XEN_SKIP;
 	}
-	ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, nr, XEN_RETURN_MS,
-			    &value, XEN_RETURN_MS);
+	ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, nr, 0, &value);
 	if (!ret)
 		memcpy(g->refs, dir->refs, nr * sizeof(*g->refs));
 	return ret;
@@ -974,7 +1043,7 @@ int granter_peek(struct granter *g, unsigned int page, unsigned int offset,
 {
 	if (g->kind == GRANTER_PEER)
 		return xen_peer_call(&g->peer, XEN_SHARE_PEEK, page, offset,
-				     value, 0);
+				     value);
 	*value = *(uint64_t *)(g->mem + page * xen_page_size() + offset);
 	return 0;
 }
@@ -984,38 +1053,47 @@ int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
 {
 	if (g->kind == GRANTER_PEER)
 		return xen_peer_call(&g->peer, XEN_SHARE_POKE, page, offset,
-				     &value, 0);
+				     &value);
 	*(uint64_t *)(g->mem + page * xen_page_size() + offset) = value;
+	return 0;
+}
+
+/* Ends the grants of @nr pages from @first on, whoever has them mapped. */
+static int end_pages(struct granter *g, unsigned int first, unsigned int nr)
+{
+	uint64_t value = nr;
+
+	if (g->kind == GRANTER_PEER)
+		return xen_peer_call(&g->peer, XEN_SHARE_END, first, 0, &value);
+	gntalloc_end(g->fd, g->index, g->mem, first, nr);
 	return 0;
 }
 
 int granter_end(struct granter *g, int ms)
 {
-	uint64_t value = 0;
 	unsigned int nr = g->nr;
-	int ret;
+	uint64_t value = 0;
+	int ret, in_use;
 
 	g->nr = 0;
-	if (g->kind == GRANTER_PEER) {
-		ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, 1, ms, &value,
-				    ms);
-		return ret == -EBUSY ? (int)value : ret;
-	}
-	munmap(g->mem, nr * xen_page_size());
+	ret = end_pages(g, 0, nr);
+	if (ret)
+		return ret;
+	if (g->mem)
+		munmap(g->mem, nr * xen_page_size());
 	g->mem = NULL;
-	gntalloc_dealloc_each(g->fd, g->index, nr);
-	return xen_refs_in_use(g->refs, nr, ms);
+	in_use = xen_refs_in_use(g->domid, g->refs, nr, ms);
+	if (g->kind == GRANTER_PEER)
+		ret = xen_peer_call(&g->peer, XEN_SHARE_REALLOC, 1, 0, &value);
+	return ret ? : in_use;
 }
 
 int granter_end_page(struct granter *g, unsigned int page, int ms)
 {
-	uint64_t value = 0;
-	int ret;
+	int ret = end_pages(g, page, 1);
 
-	if (g->kind == GRANTER_PEER)
-		return xen_peer_call(&g->peer, XEN_SHARE_END, page, ms, &value,
-				     ms);
-	ret = gntalloc_end_page(g->fd, g->index, g->mem, g->refs, page, ms);
+	if (!ret)
+		ret = xen_refs_in_use(g->domid, &g->refs[page], 1, ms);
 	return ret > 0 ? -EBUSY : ret;
 }
 

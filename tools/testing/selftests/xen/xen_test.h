@@ -33,10 +33,13 @@ typedef uint32_t grant_ref_t;
 #define GNTCOPY_dest_gref	2
 
 /*
- * How long a grant may take to come back: the list of those that were ended
- * while mapped is looked at once a second, ten of them at a time.
+ * How long a grant that was ended while mapped may stay usable after the unmap.
+ * Mainline ends up to ten such grants a second.
  */
 #define XEN_RETURN_MS		20000
+
+/* Pages that gntalloc may give out while a test program runs. */
+#define GNTALLOC_LIMIT		8192
 
 enum xen_guest {
 	XEN_GUEST_NONE,		/* not under Xen */
@@ -55,6 +58,10 @@ size_t xen_page_size(void);
  * fit for SKIP().
  */
 int xen_open(const char *name, char *why, size_t size);
+
+/* The first line of a file of sysfs or debugfs, and a write to such a file. */
+int xen_get(const char *path, char *buf, size_t size);
+int xen_put(const char *path, const char *text);
 
 /* Reads and writes /sys/module/@module/parameters/@name. */
 int xen_param_get(const char *module, const char *name, unsigned int *val);
@@ -78,6 +85,9 @@ int xen_kmsg_reports(int fd);
 /* How often something is repeated; XEN_ROUNDS in the environment: more. */
 unsigned int xen_rounds(unsigned int nr);
 
+/* A seed for rand_r(), which it prints; XEN_SEED in the environment: that one. */
+unsigned int xen_seed(void);
+
 /* Bytes that can be allocated. */
 size_t xen_free_memory(void);
 
@@ -90,11 +100,44 @@ int xen_fail(const char *function, const char *retval, const char *times);
 void xen_fail_end(const char *function);
 
 /*
- * Lets gntalloc give out at least @limit pages; its default is 1024 for the
- * whole system. The old limit is restored when the calling process exits or
- * is ended by SIGINT, SIGTERM or SIGHUP.
+ * The start of a test program: skips all its tests if this is not Xen. Else
+ * raises the limit of gntalloc to GNTALLOC_LIMIT and calls @prepare, which may
+ * be NULL. When the program exits, or is ended by a signal other than SIGKILL,
+ * its settings are restored. Exits with KSFT_FAIL if the kernel reported a
+ * problem after the start. Each test, and each child of a test, is killed when
+ * its parent ends.
  */
-void xen_gntalloc_room(unsigned int limit);
+void xen_test_begin(void (*prepare)(void));
+
+/* For @prepare: restores a file at the end, and writes @val now if not NULL. */
+int xen_set(const char *path, const char *val);
+/* For @prepare: calls @cleanup at the end, before settings are restored. */
+void xen_at_end(void (*cleanup)(void));
+
+/* main() of a test program; -h and -l work without Xen. */
+#ifdef __KSELFTEST_HARNESS_H
+static inline void xen_test_main(int argc, char **argv, void (*prepare)(void))
+{
+	int ret = test_harness_argv_check(argc, argv);
+
+	if (ret != KSFT_PASS)
+		exit(ret);
+	xen_test_begin(prepare);
+	exit(test_harness_run(argc, argv));
+}
+
+#define XEN_TEST_MAIN(prepare)				\
+	int main(int argc, char **argv)			\
+	{						\
+		xen_test_main(argc, argv, prepare);	\
+	}
+#endif
+
+/*
+ * 1 if Xen was built with CONFIG_DEBUG, 0 if not, -EPERM in a domain that
+ * privcmd makes no hypercalls for.
+ */
+int xen_is_debug(void);
 
 /* A whole number in @min..@max and nothing else. */
 int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val);
@@ -106,19 +149,12 @@ int gntalloc_alloc(int fd, int domid, int flags, uint32_t count,
 int gntalloc_dealloc(int fd, uint64_t index, uint32_t count);
 /* Maps each page by itself, so that each can go; MAP_FAILED and errno. */
 void *gntalloc_map_each(int fd, uint64_t index, unsigned int count);
-/* Deallocates each page that was not deallocated before. */
-void gntalloc_dealloc_each(int fd, uint64_t index, unsigned int count);
 /*
- * Ends the grant of @page of an allocation that gntalloc_map_each() has mapped
- * at @mem: 1 if it is mapped by somebody @ms later.
+ * Ends the grants of @count pages from @first on, of an allocation that
+ * gntalloc_map_each() has mapped at @mem. The addresses stay reserved.
  */
-int gntalloc_end_page(int fd, uint64_t index, void *mem, const uint32_t *refs,
-		      unsigned int page, int ms);
-/*
- * The number of pages that gntalloc counts, those of others as well: the lowest
- * limit with which it still gives out none. For a moment nobody else gets any.
- */
-unsigned int gntalloc_used(int fd);
+void gntalloc_end(int fd, uint64_t index, void *mem, unsigned int first,
+		  unsigned int count);
 int gntalloc_notify(int fd, uint64_t index, uint32_t action, uint32_t port);
 
 int gntdev_map(int fd, int domid, const uint32_t *refs, uint32_t count,
@@ -177,24 +213,19 @@ uint64_t *xen_map_word(const struct xen_map *m, unsigned int page,
 int xen_probe(void *addr, bool write);
 
 /*
- * The number of @refs that some domain still has mapped, after this domain has
- * given them up; waits up to @ms for them to become fewer.
+ * The number of grants @refs of @domid that this domain can still use although
+ * @domid has ended them; waits up to @ms for all of them to be gone. Xen says
+ * so: GRANT_COPY from a grant that has ended is refused. A grant does not end
+ * as long as it is mapped (the first version of the grant table).
  *
- * gntalloc itself cannot tell: it forgets a page when its own users are gone
- * and leaves it to the grant table code, which defers what is still mapped.
- * But only a reference that Xen reports as unused goes back to the free list,
- * and on top of it: so as many new grants get the same references again, and
- * those that they don't get are in use.
+ * Worked example: references 40, 41, 42 were ended, 41 is mapped. Xen copies
+ * from 41 only: the answer is 1. After the unmap, and the next run of the
+ * timer that ends such grants, Xen copies from none: the answer is 0.
  *
- * Worked example: references 40, 41, 42 were given up, 41 is mapped elsewhere.
- * The free list starts 42, 40, 17. Three new grants get 42, 40, 17: the answer
- * is 1. After the unmap and the next run of the deferred list's timer one more
- * grant gets 41: the answer is 0.
- *
- * An answer of 0 is exact. If other users of the grant table take references
- * at the same time (a frontend that connects, say) it may count these.
+ * If @domid grants something else to this domain at the same time, and with one
+ * of @refs, then that grant is counted.
  */
-int xen_refs_in_use(const uint32_t *refs, unsigned int nr, int ms);
+int xen_refs_in_use(int domid, const uint32_t *refs, unsigned int nr, int ms);
 
 /**
  * struct xen_peer - this side of a gntshare in another domain
@@ -213,9 +244,9 @@ struct xen_peer {
 };
 
 int xen_peer_open(struct xen_peer *p, int domid, uint32_t ref);
-/* @value goes both ways. -ETIME if there is no answer within @ms + 10 s. */
+/* @value goes both ways. -ETIME if there is no answer within 30 s. */
 int xen_peer_call(struct xen_peer *p, enum xen_share_op op, unsigned int page,
-		  unsigned int offset, uint64_t *value, int ms);
+		  unsigned int offset, uint64_t *value);
 void xen_peer_close(struct xen_peer *p);
 
 enum granter_kind {
@@ -273,11 +304,11 @@ int granter_peek(struct granter *g, unsigned int page, unsigned int offset,
 int granter_poke(struct granter *g, unsigned int page, unsigned int offset,
 		 uint64_t value);
 /*
- * Ends the grants; the number of them that are still mapped by somebody @ms
- * later. A gntshare keeps one page, a new one.
+ * Ends the grants; the number of them that this domain can still use @ms later.
+ * A gntshare keeps one page, a new one.
  */
 int granter_end(struct granter *g, int ms);
-/* Ends one of them: 0, or -EBUSY if it is still mapped @ms later. */
+/* Ends one of them: 0, or -EBUSY if it can still be used @ms later. */
 int granter_end_page(struct granter *g, unsigned int page, int ms);
 /* granter_end() after XEN_RETURN_MS. */
 int granter_returned(struct granter *g);
