@@ -3,9 +3,8 @@
  * Unmap grants of other domains when nobody else uses their pages.
  *
  * Idle pages are unmapped in the caller's context. A request with pages in use
- * waits in a queue, which a delayed work scans every few milliseconds.
- *
- * See Documentation/xen/grant-unmap.rst.
+ * waits in a queue, which a delayed work scans every few milliseconds. See
+ * Documentation/xen/grant-unmap.rst.
  */
 #include <linux/completion.h>
 #include <linux/debugfs.h>
@@ -26,24 +25,23 @@
 /* Times are in microseconds. */
 #define UNMAP_INTERVAL		(5 * USEC_PER_MSEC)
 #define UNMAP_INTERVAL_MAX	(100 * USEC_PER_MSEC)
-/* Pause this many times longer than the scan took: 5 % of a CPU. */
+/* Pause this many times longer than the scan took: 5 % of a CPU */
 #define UNMAP_PAUSE		20
 #define UNMAP_PAUSE_MAX		(10 * USEC_PER_SEC)
 
 static void unmap_scan(struct work_struct *work);
 
-/* Pending while a request waits. */
 static DECLARE_DELAYED_WORK(unmap_work, unmap_scan);
 static struct workqueue_struct *unmap_wq;
 
-/* Protects the requests since the last scan began, and the time of the next. */
+/* Protects the requests that came since the last scan began. */
 static DEFINE_SPINLOCK(unmap_lock);
 static LIST_HEAD(unmap_new);
 static s64 unmap_not_before;
 
-/* Held during a scan, done() included. Protects what follows, oldest first. */
+/* Held during a scan and its calls of done(). Protects the variables below. */
 static DEFINE_MUTEX(unmap_scan_lock);
-static LIST_HEAD(unmap_waiting);
+static LIST_HEAD(unmap_waiting);	/* oldest first */
 static s64 unmap_progress;		/* time of the last new or idle page */
 static s64 unmap_interval;
 static unsigned long unmap_waited;
@@ -63,7 +61,7 @@ static void unmap_arm(s64 delay)
 	mod_delayed_work(unmap_wq, &unmap_work, usecs_to_jiffies(min(delay, UNMAP_PAUSE_MAX)));
 }
 
-/* Unmap idle pages, each run of them with one hypercall. */
+/* Unmap the grants of idle pages, with one hypercall for each run of pages. */
 static unsigned int unmap_idle(struct gnttab_unmap_request *req)
 {
 	unsigned int i, run, unmapped = 0;
@@ -95,7 +93,7 @@ static void unmap_finish(struct gnttab_unmap_request *req)
 	unmap_waited++;
 	unmap_longest = max(unmap_longest, wait);
 	trace_xen_gnttab_unmap_done(req, wait);
-	/* done() may free the request, or use it again. */
+	/* done() may free the request. */
 	req->done(req);
 	module_put(owner);
 }
@@ -237,10 +235,10 @@ static int __init unmap_init(void)
 {
 	if (!xen_domain())
 		return -ENODEV;
-	/* A write-back may wait for a request. Leave grants alone during a save. */
+	/* A write-back may wait for a request. No scans while the domain is saved. */
 	unmap_wq = alloc_workqueue("xen-grant-unmap", WQ_UNBOUND |
 				   WQ_MEM_RECLAIM | WQ_FREEZABLE, 1) ?:
-		   system_dfl_wq;
+		   system_freezable_wq;
 	debugfs_create_file("grant_unmap", 0400, debugfs_create_dir("xen", NULL),
 			    NULL, &grant_unmap_fops);
 	return 0;

@@ -13,7 +13,7 @@
  * struct xen_page_foreign - the grant that is mapped in a page
  * @domid: the domain that granted it
  * @generation: how often this domain was restored before the map
- * @gref: the reference that it granted it by
+ * @gref: the grant reference of that domain
  *
  * It is in page->private while the page has PG_foreign; where it does not fit
  * there, in memory that xen_foreign_pages_prepare() allocates. For example, with

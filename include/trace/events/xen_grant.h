@@ -24,7 +24,7 @@ TRACE_EVENT(xen_gnttab_unmap_queue,
 		      __entry->req, __entry->pages, __entry->busy)
 	);
 
-/* A hypercall unmapped a run of grants. */
+/* A hypercall to unmap a run of grants */
 TRACE_EVENT(xen_gnttab_unmap,
 	    TP_PROTO(unsigned int grants, int ret),
 	    TP_ARGS(grants, ret),
