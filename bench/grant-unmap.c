@@ -42,7 +42,7 @@ int main(void)
 	static const unsigned int counts[] = { 1, 32, 512 };
 	unsigned int i, round;
 
-	xen_gntalloc_room(8192);
+	xen_param_set("xen_gntalloc", "limit", 8192);
 	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++)
 		for (round = 0; round < ROUNDS; round++)
 			round_of(counts[i]);

@@ -37,7 +37,7 @@ int main(void)
 	size_t len = NR * xen_page_size();
 	void *mem;
 
-	xen_gntalloc_room(8192);
+	xen_param_set("xen_gntalloc", "limit", 8192);
 	if (granter_open(&g, GRANTER_LOCAL, NR, GNTALLOC_FLAG_WRITABLE) ||
 	    xen_map(&m, g.domid, g.refs, NR, PROT_READ | PROT_WRITE)) {
 		fprintf(stderr, "%s\n", g.why);

@@ -109,18 +109,6 @@ void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref)
 }
 
 /**
- * xen_page_clear_foreign() - say that no grant is mapped in a page any more
- * @page: the page; CONFIG_DEBUG_VM warns if none was
- *
- * Context: Any context; nobody looks the page up at the same time.
- */
-void xen_page_clear_foreign(struct page *page)
-{
-	VM_WARN_ON(!PageForeign(page));
-	ClearPageForeign(page);
-}
-
-/**
  * xen_page_foreign_stale() - is a grant gone because the domain was restored?
  * @page: a page
  *

@@ -3,8 +3,7 @@
  * Unmap grants of other domains when nobody else uses their pages.
  *
  * Idle pages are unmapped in the caller's context. A request with pages in use
- * waits in a queue, which a delayed work scans every few milliseconds. See
- * Documentation/xen/grant-unmap.rst.
+ * waits for a delayed work. See Documentation/xen/grant-unmap.rst.
  */
 #include <linux/completion.h>
 #include <linux/debugfs.h>
@@ -22,12 +21,11 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/xen_grant.h>
 
-/* Times are in microseconds. */
-#define UNMAP_INTERVAL		(5 * USEC_PER_MSEC)
+#define UNMAP_INTERVAL		(5 * USEC_PER_MSEC)	/* all times are in us */
 #define UNMAP_INTERVAL_MAX	(100 * USEC_PER_MSEC)
 /* Pause this many times longer than the scan took: 5 % of a CPU */
 #define UNMAP_PAUSE		20
-#define UNMAP_PAUSE_MAX		(10 * USEC_PER_SEC)
+#define UNMAP_PAUSE_MAX		(400 * USEC_PER_MSEC)
 
 static void unmap_scan(struct work_struct *work);
 
@@ -44,9 +42,9 @@ static DEFINE_MUTEX(unmap_scan_lock);
 static LIST_HEAD(unmap_waiting);	/* oldest first */
 static s64 unmap_progress;		/* time of the last new or idle page */
 static s64 unmap_interval;
+static s64 unmap_cost;			/* duration of the last scan */
 static unsigned long unmap_waited;
 static s64 unmap_longest;
-
 static DEFINE_PER_CPU(unsigned long, unmap_at_once);
 
 static s64 unmap_now(void)
@@ -127,7 +125,9 @@ static void unmap_scan(struct work_struct *work)
 	}
 
 	guard(spinlock_irq)(&unmap_lock);
-	unmap_not_before = now + UNMAP_PAUSE * (now - start);
+	/* The shorter one of two scans counts, as a scan may be preempted. */
+	unmap_not_before = now + UNMAP_PAUSE * min(now - start, unmap_cost);
+	unmap_cost = now - start;
 	if (!list_empty(&unmap_new))
 		unmap_arm(max(unmap_not_before - now, UNMAP_INTERVAL));
 	else if (!list_empty(&unmap_waiting))

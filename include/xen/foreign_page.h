@@ -3,6 +3,7 @@
 #define _XEN_FOREIGN_PAGE_H
 
 #include <linux/build_bug.h>
+#include <linux/mmdebug.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 
@@ -58,10 +59,21 @@ static inline const struct xen_page_foreign *xen_page_foreign(struct page *page)
 	return __xen_page_foreign(page);
 }
 
+/**
+ * xen_page_clear_foreign() - say that no grant is mapped in a page any more
+ * @page: the page; CONFIG_DEBUG_VM warns if none was
+ *
+ * Context: Any context; nobody looks the page up at the same time.
+ */
+static inline void xen_page_clear_foreign(struct page *page)
+{
+	VM_WARN_ON(!PageForeign(page));
+	ClearPageForeign(page);
+}
+
 int xen_foreign_pages_prepare(struct page **pages, unsigned int nr);
 void xen_foreign_pages_release(struct page **pages, unsigned int nr);
 void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref);
-void xen_page_clear_foreign(struct page *page);
 bool xen_page_foreign_stale(struct page *page);
 void xen_foreign_pages_restored(void);
 

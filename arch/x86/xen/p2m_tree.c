@@ -140,30 +140,14 @@ unsigned long xen_p2m_tree_shared(struct p2m_tree *tree, unsigned long pfn)
 	return 0;
 }
 
-/**
- * xen_p2m_tree_set() - set the entry of a frame that has a leaf of its own
- * @tree: the tree
- * @pfn: the frame
- * @entry: an mfn, FOREIGN_FRAME(mfn), IDENTITY_FRAME(@pfn) or %INVALID_P2M_ENTRY
- *
- * Context: Any context but NMI.
- * Return: true if xen_p2m_tree_lookup() returns @entry from now on; false if
- * xen_p2m_tree_split() has to be called first
- */
-bool xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
-		      unsigned long entry)
+/* The slow path of xen_p2m_tree_set() */
+bool __xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
+			unsigned long entry)
 {
 	unsigned long *leaf;
 
 	if (unlikely(pfn >= tree->size))
 		return entry == IDENTITY_FRAME(pfn);
-
-	/*
-	 * The interface requires atomic updates on p2m elements.
-	 * xen_safe_write_ulong() is using an atomic store via asm().
-	 */
-	if (likely(!xen_safe_write_ulong(tree->addr + pfn, entry)))
-		return true;
 
 	leaf = leaf_of(tree, pfn);
 	if (leaf == tree->identity)

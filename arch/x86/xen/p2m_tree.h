@@ -65,10 +65,32 @@ void *xen_p2m_alloc_page(void);
 void xen_p2m_tree_init(struct p2m_tree *tree);
 unsigned long xen_p2m_tree_lookup(struct p2m_tree *tree, unsigned long pfn);
 unsigned long xen_p2m_tree_shared(struct p2m_tree *tree, unsigned long pfn);
-bool xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
-		      unsigned long entry);
+bool __xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
+			unsigned long entry);
 int xen_p2m_tree_split(struct p2m_tree *tree, unsigned long pfn);
 int xen_p2m_tree_set_range(struct p2m_tree *tree, unsigned long pfn,
 			   unsigned long nr, enum xen_p2m_type type);
+
+/**
+ * xen_p2m_tree_set() - set the entry of a frame that has a leaf of its own
+ * @tree: the tree
+ * @pfn: the frame
+ * @entry: an mfn, FOREIGN_FRAME(mfn), IDENTITY_FRAME(@pfn) or %INVALID_P2M_ENTRY
+ *
+ * Context: Any context but NMI.
+ * Return: true if xen_p2m_tree_lookup() returns @entry from now on; false if
+ * xen_p2m_tree_split() has to be called first
+ */
+static inline bool xen_p2m_tree_set(struct p2m_tree *tree, unsigned long pfn,
+				    unsigned long entry)
+{
+	/*
+	 * The interface requires atomic updates on p2m elements.
+	 * xen_safe_write_ulong() is using an atomic store via asm().
+	 */
+	return (likely(pfn < tree->size) &&
+		likely(!xen_safe_write_ulong(tree->addr + pfn, entry))) ||
+	       __xen_p2m_tree_set(tree, pfn, entry);
+}
 
 #endif
