@@ -60,7 +60,7 @@ static void unmap_arm(s64 delay)
 }
 
 /* Unmap the grants of idle pages, with one hypercall for each run of pages. */
-static unsigned int unmap_idle(struct gnttab_unmap_request *req)
+static __always_inline unsigned int unmap_idle(struct gnttab_unmap_request *req)
 {
 	unsigned int i, run, unmapped = 0;
 	int ret;
