@@ -4,7 +4,6 @@
  * Included by grant-unmap.c.
  */
 #include <kunit/test.h>
-#include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #define PAGES	8
@@ -56,7 +55,6 @@ static int fake_unmap(struct gnttab_unmap_grant_ref *ops,
 	t->calls++;
 	t->unmapped += count;
 	for (i = 0; i < count; i++) {
-		/* Each grant is unmapped once, and only if its page is idle. */
 		KUNIT_EXPECT_GT(test, ops[i].status, 0);
 		KUNIT_EXPECT_EQ(test, 1, page_count(pages[i]));
 		ops[i].status = t->error ? GNTST_general_error : GNTST_okay;
@@ -147,8 +145,6 @@ static int unmap_test_init(struct kunit *test)
 	}
 	t->now = ktime_to_us(ktime_get());
 	t->armed = -1;
-	unmap_not_before = 0;
-	unmap_cost = 0;
 	kunit_activate_static_stub(test, unmap_now, fake_now);
 	kunit_activate_static_stub(test, unmap_arm, fake_arm);
 	kunit_activate_static_stub(test, gnttab_unmap_refs, fake_unmap);
@@ -160,12 +156,16 @@ static void unmap_test_exit(struct kunit *test)
 	struct unmap_test *t = test->priv;
 	unsigned int i;
 
-	for (i = 0; t && i < PAGES && t->pages[i]; i++)
+	if (!t)
+		return;
+	for (i = 0; i < PAGES && t->pages[i]; i++)
 		put_page(t->pages[i]);
 	/* A failed test may leave requests, which are freed with the test. */
 	KUNIT_EXPECT_TRUE(test, list_empty(&unmap_new) && list_empty(&unmap_waiting));
 	INIT_LIST_HEAD(&unmap_new);
 	INIT_LIST_HEAD(&unmap_waiting);
+	unmap_not_before = 0;
+	unmap_cost = 0;
 }
 
 /* Idle pages are unmapped by one hypercall, before the function returns. */
