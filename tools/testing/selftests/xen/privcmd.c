@@ -864,7 +864,8 @@ TEST_F(privcmd_counts, resource)
 			continue;
 		/* The kernel has no memory for the numbers of so many frames. */
 		if (counts[i] == INT_MAX && variant->large &&
-		    xen_guest_type() == XEN_GUEST_PV)
+		    (xen_guest_type() == XEN_GUEST_PV ||
+		     self->p.page > XEN_PAGE_SIZE))
 			error = ENOMEM;
 		op.num = counts[i];
 		EXPECT_EQ(-1, ioctl(self->p.fd, IOCTL_PRIVCMD_MMAP_RESOURCE,

@@ -233,12 +233,15 @@ TEST_F(privcmd_eventfd, dm_op_empty)
 			 0);
 	struct privcmd_dm_op_buf buf = { .uptr = mem };
 	struct privcmd_dm_op op = { .dom = DOMID_IDLE, .num = 1, .ubufs = &buf };
+	int ret;
 
 	ASSERT_NE(MAP_FAILED, mem);
-	/* There is no such domain. */
-	EXPECT_EQ(-1, ioctl(self->fd, IOCTL_PRIVCMD_DM_OP, &op));
-	EXPECT_EQ(ESRCH, errno);
+	ret = ioctl(self->fd, IOCTL_PRIVCMD_DM_OP, &op) ? -errno : 0;
 	EXPECT_EQ(0, munmap(mem, self->page));
+	if (ret == -ENOSYS)
+		SKIP(return, "this Xen has no DM_OP");
+	/* There is no such domain. */
+	EXPECT_EQ(-ESRCH, ret);
 }
 
 struct closer {
