@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the frames of a PV domain are, as /sys/kernel/debug/xen/p2m shows it:
- * devices and holes are identity, what is in the balloon is missing, what was
- * granted is foreign while it is mapped.
+ * The frames of a PV domain, as /sys/kernel/debug/xen/p2m shows them: those of
+ * devices and holes are identity, those in the balloon are missing, and those
+ * of mapped grants are foreign.
  */
 
 #include <dirent.h>
@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/mman.h>
 
@@ -24,7 +23,7 @@
 #define BALLOON		"/sys/devices/system/xen_memory/xen_memory0/"
 #define BALLOON_KB	(16 << 10)
 #define MEMORY		"/sys/devices/system/memory/"
-#define MAX_BLOCKS	4096
+#define MAX_BLOCKS	4096	/* of memory */
 #define ADDED_KB	(4 << 10)
 
 enum type { RAM, FOREIGN, IDENTITY, MISSING, TYPES };
@@ -41,7 +40,7 @@ struct run {
 
 /**
  * FIXTURE(p2m) - the table
- * @runs: its runs, the last without an end
+ * @runs: the runs of frames of one type; the last run has no end
  * @nr: number of runs
  * @generation: p2m_generation, which changes with the pages of the table
  */
@@ -51,7 +50,9 @@ FIXTURE(p2m) {
 	unsigned long generation;
 };
 
-static int load(FIXTURE_DATA(p2m) *self)
+#define table_t FIXTURE_DATA(p2m)
+
+static int load(table_t *self)
 {
 	char line[128], type[16];
 	unsigned int i;
@@ -106,41 +107,30 @@ FIXTURE_TEARDOWN(p2m)
 {
 }
 
-static uint64_t count(FIXTURE_DATA(p2m) *self, enum type type)
+/* The frames of @type from @first to @last. */
+static uint64_t count_in(table_t *self, uint64_t first, uint64_t last,
+			 enum type type)
 {
-	uint64_t frames = 0;
+	uint64_t frames = 0, from, to;
 	unsigned int i;
 
-	for (i = 0; i + 1 < self->nr; i++)
-		if (self->runs[i].type == type)
-			frames += self->runs[i].last - self->runs[i].first + 1;
+	for (i = 0; i < self->nr; i++) {
+		from = self->runs[i].first > first ? self->runs[i].first : first;
+		to = self->runs[i].last < last ? self->runs[i].last : last;
+		if (self->runs[i].type == type && from <= to)
+			frames += to - from + 1;
+	}
 	return frames;
 }
 
-/* Whether all frames from @first to @last are @type. */
-static bool all(FIXTURE_DATA(p2m) *self, uint64_t first, uint64_t last,
-		enum type type)
+static uint64_t count(table_t *self, enum type type)
 {
-	unsigned int i;
-
-	for (i = 0; i < self->nr; i++)
-		if (self->runs[i].first <= last && self->runs[i].last >= first &&
-		    self->runs[i].type != type)
-			return false;
-	return true;
+	return count_in(self, 0, UINT64_MAX, type);
 }
 
-/* Whether any frame from @first to @last is @type. */
-static bool any(FIXTURE_DATA(p2m) *self, uint64_t first, uint64_t last,
-		enum type type)
+static bool identity(table_t *self, uint64_t first, uint64_t last)
 {
-	unsigned int i;
-
-	for (i = 0; i < self->nr; i++)
-		if (self->runs[i].first <= last && self->runs[i].last >= first &&
-		    self->runs[i].type == type)
-			return true;
-	return false;
+	return count_in(self, first, last, IDENTITY) == last - first + 1;
 }
 
 /* Each frame is in one run, and neighbours differ. */
@@ -151,7 +141,7 @@ TEST_F(p2m, complete)
 	EXPECT_EQ(0, self->runs[0].first);
 	for (i = 1; i < self->nr; i++) {
 		EXPECT_EQ(self->runs[i - 1].last + 1, self->runs[i].first);
-		/* The last one is what is beyond the table. */
+		/* The last run is beyond the table. */
 		if (i + 1 < self->nr)
 			EXPECT_NE(self->runs[i - 1].type, self->runs[i].type);
 	}
@@ -160,10 +150,7 @@ TEST_F(p2m, complete)
 	EXPECT_LT(0, count(self, RAM));
 }
 
-/*
- * What the memory map does not call memory is identity: what belongs to devices
- * and the firmware, and the holes between.
- */
+/* The frames of devices, firmware and holes in the memory map are identity. */
 TEST_F(p2m, holes)
 {
 	uint64_t start, end, next = LOW;
@@ -184,9 +171,9 @@ TEST_F(p2m, holes)
 		name[strcspn(name, "\n")] = 0;
 		if (end >> 12 < LOW)
 			continue;
-		/* Between the last one and this, by whole frames. */
+		/* The hole before this entry, in whole frames. */
 		if (start >> 12 > next) {
-			EXPECT_TRUE(all(self, next, (start >> 12) - 1, IDENTITY))
+			EXPECT_TRUE(identity(self, next, (start >> 12) - 1))
 				TH_LOG("before %s at %lx", name, start);
 		}
 		next = (end + 1) >> 12;
@@ -194,16 +181,16 @@ TEST_F(p2m, holes)
 		    !strcmp(name, "Xen scratch") ||
 		    !strcmp(name, "Unusable memory"))
 			continue;
-		/* Whole frames of it only: others share theirs with memory. */
+		/* An entry may share its first and last frame with memory. */
 		start = (start + 4095) >> 12;
 		end = (end + 1) >> 12;
 		if (start >= end)
 			continue;
-		EXPECT_TRUE(all(self, start, end - 1, IDENTITY))
+		EXPECT_TRUE(identity(self, start, end - 1))
 			TH_LOG("%s at %lx", name, start << 12);
 	}
 	fclose(f);
-	EXPECT_TRUE(all(self, next, UINT64_MAX, IDENTITY));
+	EXPECT_TRUE(identity(self, next, UINT64_MAX));
 }
 
 /* Each memory BAR of each PCI device. */
@@ -226,7 +213,7 @@ TEST_F(p2m, bars)
 			if (!(flags & 0x200) || !start)
 				continue;
 			bars++;
-			EXPECT_TRUE(all(self, start >> 12, end >> 12, IDENTITY))
+			EXPECT_TRUE(identity(self, start >> 12, end >> 12))
 				TH_LOG("%s: %lx-%lx", entry->d_name, start, end);
 		}
 		if (f)
@@ -240,21 +227,13 @@ TEST_F(p2m, bars)
 
 static bool has_id(const char *device, const char *name, unsigned int id)
 {
-	unsigned int found = 0;
-	char path[512];
-	FILE *f;
+	char path[512], buf[16];
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", device, name);
-	f = fopen(path, "re");
-	if (f) {
-		if (fscanf(f, "%x", &found) != 1)
-			found = 0;
-		fclose(f);
-	}
-	return found == id;
+	return !xen_get(path, buf, sizeof(buf)) && strtoul(buf, NULL, 16) == id;
 }
 
-/* QEMU's pci-testdev, mapped: asked for its first test it gives the name. */
+/* QEMU's pci-testdev answers the request for its first test with a name. */
 TEST_F(p2m, bar_answers)
 {
 	unsigned char *mem = MAP_FAILED;
@@ -270,9 +249,7 @@ TEST_F(p2m, bar_answers)
 			continue;
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/enable",
 			 entry->d_name);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		ASSERT_EQ(1, write(fd, "1", 1));
-		close(fd);
+		ASSERT_EQ(0, xen_put(path, "1"));
 		snprintf(path, sizeof(path),
 			 "/sys/bus/pci/devices/%s/resource0", entry->d_name);
 		fd = open(path, O_RDWR | O_CLOEXEC);
@@ -295,7 +272,7 @@ TEST_F(p2m, bar_answers)
 	munmap(mem, 4096);
 }
 
-/* The firmware's memory, mapped. */
+/* /dev/mem shows the firmware. */
 TEST_F(p2m, firmware)
 {
 	unsigned char *mem;
@@ -306,23 +283,22 @@ TEST_F(p2m, firmware)
 	fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		SKIP(return, "no /dev/mem: %s", strerror(errno));
-	ASSERT_TRUE(all(self, 0xff, 0xff, IDENTITY));
+	ASSERT_TRUE(identity(self, 0xff, 0xff));
 	mem = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0xff000);
 	ASSERT_NE(MAP_FAILED, mem);
-	/* Where a PC begins: a far jump to f000:e05b. */
+	/* The reset vector of a PC is a far jump to f000:e05b. */
 	EXPECT_EQ(0xea, mem[0xff0]);
 	EXPECT_EQ(0xf0, mem[0xff4]);
 	munmap(mem, 4096);
 	close(fd);
 }
 
-/* The memory that was where there are no frames for it now is elsewhere. */
+/* At boot the kernel moves memory out of the holes of the memory map. */
 TEST_F(p2m, remapped)
 {
 	unsigned long pages = 0;
 	char line[1024], *text;
-	uint64_t holes = 0;
-	unsigned int i;
+	uint64_t holes;
 	int fd;
 
 	if (xen_own_domid())
@@ -344,67 +320,49 @@ TEST_F(p2m, remapped)
 	close(fd);
 	if (!pages)
 		SKIP(return, "the log does not go back to the boot");
-	/* As many frames below the end of memory are holes. */
-	for (i = 0; i < self->nr && holes < pages; i++)
-		if (self->runs[i].type == IDENTITY)
-			holes += self->runs[i].last - self->runs[i].first + 1;
+	/* The holes have as many frames as the kernel has moved. */
+	holes = count_in(self, 0, self->runs[self->nr - 1].first - 1, IDENTITY);
 	EXPECT_LE(pages, holes);
 	EXPECT_EQ(IDENTITY, self->runs[1].type);
-	EXPECT_TRUE(all(self, 0xa0, 0xff, IDENTITY));
+	EXPECT_TRUE(identity(self, 0xa0, 0xff));
 }
 
 static long balloon_kb(const char *name)
 {
-	char path[128];
-	long kb = -1;
-	FILE *f;
+	char path[128], buf[32];
 
-	snprintf(path, sizeof(path), BALLOON "%s", name);
-	f = fopen(path, "re");
-	if (!f)
-		return -1;
-	if (fscanf(f, "%li", &kb) != 1)
-		kb = -1;
-	fclose(f);
-	return kb;
+	snprintf(path, sizeof(path), BALLOON "info/%s", name);
+	return xen_get(path, buf, sizeof(buf)) ? -1 : atol(buf);
 }
 
-static void nap(void)
+/* Sets the balloon's target, and looks @times whether it is reached. */
+static int set_balloon(long kb, unsigned int times)
 {
-	struct timespec ts = { .tv_nsec = 50000000 };
+	char buf[32];
+	int ret;
 
-	nanosleep(&ts, NULL);
-}
-
-/* Sets the balloon's target and waits for it to be reached. */
-static int set_balloon(long kb, unsigned int naps)
-{
-	FILE *f;
-
-	f = fopen(BALLOON "target_kb", "we");
-	if (!f)
-		return -errno;
-	fprintf(f, "%li", kb);
-	if (fclose(f))
-		return -errno;
-	for (; naps; naps--) {
-		if (balloon_kb("info/current_kb") == kb)
+	snprintf(buf, sizeof(buf), "%li", kb);
+	ret = xen_put(BALLOON "target_kb", buf);
+	if (ret)
+		return ret;
+	for (; times; times--) {
+		if (balloon_kb("current_kb") == kb)
 			return 0;
-		nap();
+		usleep(50000);
 	}
 	return -ETIME;
 }
 
 /*
- * What the balloon takes is missing, what it gives back is memory again. No page of
- * the table changes, as that would abort a migration.
+ * Frames are missing while they are in the balloon. The pages of the table stay
+ * the same: another generation would abort a migration.
  */
 TEST_F(p2m, balloon)
 {
 	const unsigned long generation = self->generation;
 	const uint64_t frames = BALLOON_KB / 4;
 	uint64_t ram = count(self, RAM), missing = count(self, MISSING);
-	long kb = balloon_kb("info/current_kb");
+	long kb = balloon_kb("current_kb");
 
 	if (kb < 0)
 		SKIP(return, "no balloon");
@@ -419,82 +377,69 @@ TEST_F(p2m, balloon)
 	EXPECT_EQ(missing, count(self, MISSING));
 }
 
-/* The blocks of memory that there are, up to @nr of them. */
-static void memory_blocks(bool *there, unsigned int nr)
+/* Finds which of the blocks of memory exist. */
+static void memory_blocks(bool *there)
 {
 	struct dirent *entry;
 	unsigned int block;
 	DIR *d;
 
-	memset(there, 0, nr * sizeof(*there));
+	memset(there, 0, MAX_BLOCKS);
 	d = opendir(MEMORY);
 	while (d && (entry = readdir(d)))
-		if (sscanf(entry->d_name, "memory%u", &block) == 1 && block < nr)
+		if (sscanf(entry->d_name, "memory%u", &block) == 1 &&
+		    block < MAX_BLOCKS)
 			there[block] = true;
 	if (d)
 		closedir(d);
 }
 
-/* As udev does where the kernel does not: whether @block is in use then. */
+/* Sets @block online, as udev may have done before. */
 static bool online(unsigned int block)
 {
-	char path[128], state[16] = "";
-	FILE *f;
+	char path[128], state[16];
 
 	snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
-	f = fopen(path, "we");
-	if (f) {
-		fputs("online", f);
-		fclose(f);
-	}
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	if (fscanf(f, "%15s", state) != 1)
-		state[0] = 0;
-	fclose(f);
-	return !strcmp(state, "online");
+	xen_put(path, "online");
+	return !xen_get(path, state, sizeof(state)) && !strcmp(state, "online");
 }
 
 /*
- * More memory than there ever was: the balloon adds a block, identity until then,
- * of which what Xen gives is memory, and the rest missing. The pages of the table
- * change when the block is added, not when its frames become memory.
+ * The balloon adds a block of memory to get more than the domain ever had. The
+ * block is identity before. Afterwards it is memory as far as Xen gives some,
+ * else missing. The pages of the table change only when the block is added.
  */
 TEST_F(p2m, hot_add)
 {
 	bool before[MAX_BLOCKS], after[MAX_BLOCKS];
-	unsigned long block_size = 0, generation = 0;
+	uint64_t ram = count(self, RAM), first, last, block;	/* frames */
 	unsigned int i, tries, added = 0;
-	uint64_t ram = count(self, RAM), first, last;
-	long kb = balloon_kb("info/current_kb");
-	FILE *f;
+	long kb = balloon_kb("current_kb");
+	unsigned long generation = 0;
+	char size[32];
 	int ret;
 
-	f = fopen(MEMORY "block_size_bytes", "re");
-	if (kb < 0 || !f)
+	if (kb < 0 || xen_get(MEMORY "block_size_bytes", size, sizeof(size)))
 		SKIP(return, "no balloon, or no memory hotplug");
-	ASSERT_EQ(1, fscanf(f, "%lx", &block_size));
-	fclose(f);
-
-	memory_blocks(before, MAX_BLOCKS);
-	ret = set_balloon(kb + balloon_kb("info/low_kb") + ADDED_KB, 1);
+	block = strtoul(size, NULL, 16) >> 12;
+	memory_blocks(before);
+	ret = set_balloon(kb + balloon_kb("low_kb") + ADDED_KB, 1);
 	for (tries = 0; !added && tries < 100; tries++) {
-		memory_blocks(after, MAX_BLOCKS);
+		memory_blocks(after);
 		for (i = 0; i < MAX_BLOCKS; i++) {
 			if (!after[i] || before[i])
 				continue;
 			added++;
-			first = i * (block_size >> 12);
-			last = first + (block_size >> 12) - 1;
+			first = i * block;
+			last = first + block - 1;
 			if (added == 1)
-				EXPECT_TRUE(all(self, first, last, IDENTITY))
+				EXPECT_TRUE(identity(self, first, last))
 					TH_LOG("%lx-%lx before", first, last);
 			EXPECT_EQ(0, load(self));
 			generation = self->generation;
 			EXPECT_TRUE(online(i));
 		}
-		nap();
+		usleep(50000);
 	}
 	EXPECT_LT(0, added)
 		TH_LOG("no memory was added (%i)", ret);
@@ -503,15 +448,15 @@ TEST_F(p2m, hot_add)
 	if (!xen_own_domid())
 		EXPECT_EQ(0, ret);
 	EXPECT_EQ(0, load(self));
-	EXPECT_EQ(ram + (balloon_kb("info/current_kb") - kb) / 4,
+	EXPECT_EQ(ram + (balloon_kb("current_kb") - kb) / 4,
 		  count(self, RAM));
 	for (i = 0; i < MAX_BLOCKS; i++) {
 		if (!after[i] || before[i])
 			continue;
-		first = i * (block_size >> 12);
-		last = first + (block_size >> 12) - 1;
-		EXPECT_FALSE(any(self, first, last, IDENTITY));
-		EXPECT_TRUE(any(self, first, last, MISSING));
+		first = i * block;
+		last = first + block - 1;
+		EXPECT_EQ(0, count_in(self, first, last, IDENTITY));
+		EXPECT_LT(0, count_in(self, first, last, MISSING));
 	}
 	ASSERT_EQ(0, set_balloon(kb, 200));
 	EXPECT_EQ(0, load(self));
@@ -519,7 +464,7 @@ TEST_F(p2m, hot_add)
 	EXPECT_EQ(ram, count(self, RAM));
 }
 
-/* A grant's page is foreign as long as it is mapped. */
+/* The frames of mapped grants are foreign. */
 TEST_F(p2m, grants)
 {
 	const unsigned int nr = 40;
@@ -533,7 +478,7 @@ TEST_F(p2m, grants)
 	if (ret == XEN_SKIP)
 		SKIP(return, "%s", g.why);
 	ASSERT_EQ(0, ret);
-	/* There may be no page for it yet: then one is made, which is missing. */
+	/* The first map may add pages, whose frames are missing. */
 	ASSERT_EQ(0, xen_map(&m, g.domid, g.refs, nr, PROT_READ));
 	ASSERT_EQ(0, xen_unmap(&m));
 	ASSERT_EQ(0, load(self));

@@ -1,115 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What <xen/privcmd.h> has, which includes a header that is not exported, and
- * what it takes of the Xen interface.
+ * The calls of /dev/xen/privcmd, and the parts of the Xen interface that they
+ * take. The functions return 0 or -errno.
  */
 #ifndef SELFTEST_XEN_PRIVCMD_H
 #define SELFTEST_XEN_PRIVCMD_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
-typedef uint64_t xen_pfn_t;
+#include <xen/privcmd.h>
 
-struct privcmd_hypercall {
-	uint64_t op;
-	uint64_t arg[5];
-};
-
-struct privcmd_mmap_entry {
-	uint64_t va;
-	uint64_t mfn;
-	uint64_t npages;
-};
-
-struct privcmd_mmap {
-	int num;
-	uint16_t dom;
-	struct privcmd_mmap_entry *entry;
-};
-
-struct privcmd_mmapbatch {
-	int num;
-	uint16_t dom;
-	uint64_t addr;
-	const xen_pfn_t *arr;
-};
-
-struct privcmd_mmapbatch_v2 {
-	unsigned int num;
-	uint16_t dom;
-	uint64_t addr;
-	const xen_pfn_t *arr;
-	int *err;
-};
-
-struct privcmd_dm_op_buf {
-	void *uptr;
-	size_t size;
-};
-
-struct privcmd_dm_op {
-	uint16_t dom;
-	uint16_t num;
-	const struct privcmd_dm_op_buf *ubufs;
-};
-
-struct privcmd_mmap_resource {
-	uint16_t dom;
-	uint32_t type;
-	uint32_t id;
-	uint32_t idx;
-	uint64_t num;
-	uint64_t addr;
-};
-
-struct privcmd_irqfd {
-	uint64_t dm_op;
-	uint32_t size;
-	uint32_t fd;
-	uint32_t flags;
-	uint16_t dom;
-	uint8_t pad[2];
-};
-
-struct privcmd_ioeventfd {
-	uint64_t ioreq;
-	uint64_t ports;
-	uint64_t addr;
-	uint32_t addr_len;
-	uint32_t event_fd;
-	uint32_t vcpus;
-	uint32_t vq;
-	uint32_t flags;
-	uint16_t dom;
-	uint8_t pad[2];
-};
-
-#define PRIVCMD_IRQFD_FLAG_DEASSIGN	1
-#define PRIVCMD_IOEVENTFD_FLAG_DEASSIGN	1
-
-#define IOCTL_PRIVCMD_HYPERCALL \
-	_IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
-#define IOCTL_PRIVCMD_MMAP \
-	_IOC(_IOC_NONE, 'P', 2, sizeof(struct privcmd_mmap))
-#define IOCTL_PRIVCMD_MMAPBATCH \
-	_IOC(_IOC_NONE, 'P', 3, sizeof(struct privcmd_mmapbatch))
-#define IOCTL_PRIVCMD_MMAPBATCH_V2 \
-	_IOC(_IOC_NONE, 'P', 4, sizeof(struct privcmd_mmapbatch_v2))
-#define IOCTL_PRIVCMD_DM_OP \
-	_IOC(_IOC_NONE, 'P', 5, sizeof(struct privcmd_dm_op))
-#define IOCTL_PRIVCMD_RESTRICT \
-	_IOC(_IOC_NONE, 'P', 6, sizeof(uint16_t))
-#define IOCTL_PRIVCMD_MMAP_RESOURCE \
-	_IOC(_IOC_NONE, 'P', 7, sizeof(struct privcmd_mmap_resource))
-#define IOCTL_PRIVCMD_IRQFD \
-	_IOW('P', 8, struct privcmd_irqfd)
-#define IOCTL_PRIVCMD_IOEVENTFD \
-	_IOW('P', 9, struct privcmd_ioeventfd)
+#include "xen_test.h"
 
 #define DOMID_XEN			0x7ff2
-#define DOMID_IDLE			0x7fff	/* privcmd of a domU takes it */
+#define DOMID_IDLE			0x7fff	/* privcmd of a domU accepts it */
 #define HYPERVISOR_memory_op		12
 #define HYPERVISOR_event_channel_op	32
 #define XENMEM_machphys_mfn_list	5
@@ -119,6 +26,9 @@ struct privcmd_ioeventfd {
 #define GTF_type_mask			3
 #define GTF_permit_access		1
 
+#define TABLE_EXTENT	512		/* frames of an extent of Xen's table */
+#define NO_FRAME	0x10000000000ULL	/* beyond all memory */
+
 /* A frame that is RAM of a guest which is not PV. */
 #if defined(__aarch64__)
 #define XEN_GUEST_RAM	(0x40000000ULL >> 12)
@@ -126,67 +36,110 @@ struct privcmd_ioeventfd {
 #define XEN_GUEST_RAM	(16ULL << 20 >> 12)
 #endif
 
-#define EVTCHNOP_bind_interdomain	0
-#define EVTCHNOP_close			3
-#define EVTCHNOP_alloc_unbound		6
-
-struct evtchn_bind_interdomain {
-	uint16_t remote_dom;
-	uint32_t remote_port;
-	uint32_t local_port;
-};
-
-struct evtchn_close {
-	uint32_t port;
-};
-
-struct evtchn_alloc_unbound {
-	uint16_t dom;
-	uint16_t remote_dom;
-	uint32_t port;
-};
-
-#define XEN_DMOP_create_ioreq_server	1
-#define XEN_DMOP_destroy_ioreq_server	6
-
-/* What the two take of a union. */
-struct xen_dm_op_ioreq_server {
-	uint32_t op;
-	uint32_t pad;
-	union {
-		struct {
-			uint8_t handle_bufioreq;
-			uint8_t pad[3];
-			uint16_t id;
-		} create;
-		struct {
-			uint16_t id;
-			uint16_t pad;
-		} destroy;
-		uint8_t room[64];
-	};
-};
-
-#define STATE_IOREQ_READY	1
-#define STATE_IORESP_READY	3
-#define IOREQ_TYPE_COPY		1
-
-/* A request to write, if the other bits beside the state are 0. */
-struct ioreq {
-	uint64_t addr;
-	uint64_t data;
-	uint32_t count;
-	uint32_t size;
-	uint32_t vp_eport;
-	uint16_t pad;
-	uint8_t state;
-	uint8_t type;
-};
-
 struct xen_machphys_mfn_list {
 	unsigned int max_extents;
 	xen_pfn_t *extent_start;
 	unsigned int nr_extents;
 };
+
+static inline int privcmd_hypercall(int fd, unsigned int op, uint64_t cmd,
+				    void *arg)
+{
+	struct privcmd_hypercall call = {
+		.op = op, .arg = { cmd, (uintptr_t)arg },
+	};
+
+	return ioctl(fd, IOCTL_PRIVCMD_HYPERCALL, &call) ? -errno : 0;
+}
+
+static inline int privcmd_batch(int fd, int domid, void *addr, unsigned int nr,
+				const xen_pfn_t *frames, int *errs)
+{
+	struct privcmd_mmapbatch_v2 op = {
+		.num = nr, .dom = domid, .addr = (uintptr_t)addr,
+		.arr = frames, .err = errs,
+	};
+
+	return ioctl(fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &op) ? -errno : 0;
+}
+
+/* The old call, of PV domains only: @npages frames from @frame on. */
+static inline int mmap_frames(int fd, int domid, int num, void *addr,
+			      uint64_t npages, xen_pfn_t frame)
+{
+	struct privcmd_mmap_entry entry = {
+		.va = (uintptr_t)addr, .mfn = frame, .npages = npages,
+	};
+	struct privcmd_mmap op = {
+		.num = num, .dom = domid, .entry = &entry,
+	};
+
+	return ioctl(fd, IOCTL_PRIVCMD_MMAP, &op) ? -errno : 0;
+}
+
+/* Frames of the grant table of @domid, from frame @idx on. */
+static inline int map_grant_table(int fd, int domid, void *addr,
+				  uint64_t nr, uint32_t idx)
+{
+	struct privcmd_mmap_resource op = {
+		.dom = domid, .type = XENMEM_resource_grant_table, .idx = idx,
+		.num = nr, .addr = (uintptr_t)addr,
+	};
+
+	return ioctl(fd, IOCTL_PRIVCMD_MMAP_RESOURCE, &op) ? -errno : 0;
+}
+
+static inline int privcmd_dm_op(int fd, int domid, unsigned int nr,
+				const struct privcmd_dm_op_buf *bufs)
+{
+	struct privcmd_dm_op op = { .dom = domid, .num = nr, .ubufs = bufs };
+
+	return ioctl(fd, IOCTL_PRIVCMD_DM_OP, &op) ? -errno : 0;
+}
+
+/* The domain of XEN_PEER, and the grant of its directory in @ref. */
+static inline int xen_peer_domid(uint32_t *ref)
+{
+	const char *peer = getenv("XEN_PEER");
+	int domid;
+
+	return peer && !xen_parse_peer(peer, &domid, ref) ? domid : -ENOENT;
+}
+
+/*
+ * Finds @nr frames that dom0 may map, and their domain. PV: Xen's table of
+ * machine addresses. Others: RAM of the domain of XEN_PEER. Returns a reason
+ * to skip, or NULL.
+ */
+static inline const char *privcmd_frames(int fd, unsigned int nr,
+					 xen_pfn_t *frames, int *domid)
+{
+	xen_pfn_t extents[2] = {};
+	struct xen_machphys_mfn_list list = {
+		.max_extents = 2, .extent_start = extents,
+	};
+	unsigned int i;
+	uint32_t ref;
+
+	if (xen_own_domid())
+		return "not dom0, which may map frames of other domains";
+	if (xen_guest_type() == XEN_GUEST_PV) {
+		if (privcmd_hypercall(fd, HYPERVISOR_memory_op,
+				      XENMEM_machphys_mfn_list, &list))
+			return "Xen does not tell where its table is";
+		if (list.nr_extents * TABLE_EXTENT < nr)
+			return "Xen's table is too small: 1 GB of memory";
+		*domid = DOMID_XEN;
+	} else {
+		*domid = xen_peer_domid(&ref);
+		if (*domid < 0)
+			return "no XEN_PEER, whose frames to map";
+		extents[0] = XEN_GUEST_RAM;
+		extents[1] = XEN_GUEST_RAM + TABLE_EXTENT;
+	}
+	for (i = 0; i < nr; i++)
+		frames[i] = extents[i / TABLE_EXTENT] + i % TABLE_EXTENT;
+	return NULL;
+}
 
 #endif /* SELFTEST_XEN_PRIVCMD_H */
