@@ -82,7 +82,6 @@ TEST_F_TIMEOUT(alloc_fail_nth, notify_open_close, LONG)
 		{ "close", mapped, close_device, .none = true },
 	};
 	char why[160];
-	unsigned int i;
 	int evtchn;
 
 	evtchn = xen_open("evtchn", why, sizeof(why));
@@ -90,9 +89,7 @@ TEST_F_TIMEOUT(alloc_fail_nth, notify_open_close, LONG)
 		SKIP(return, "%s", why);
 	port = evtchn_bind_unbound(evtchn, DOMID_SELF);
 	ASSERT_LT(0, port);
-	t.nr = 1;
-	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		sweep(_metadata, &calls[i]);
+	SWEEP_ALL(1, calls);
 	EXPECT_EQ(0, evtchn_unbind(evtchn, port));
 	close(evtchn);
 }

@@ -203,15 +203,26 @@ static inline void sweep(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, xen_kmsg_read(t.kmsg));
 }
 
-/* A test that sweeps all of @calls, an array, with @count pages. */
+/* Sweeps all calls of @array with @count pages. */
+#define SWEEP_ALL(count, array)						\
+	sweep_all(_metadata, count, array, ARRAY_SIZE(array))
+
+static inline void sweep_all(struct __test_metadata *_metadata,
+			     unsigned int count, const struct call *calls,
+			     unsigned int nr_calls)
+{
+	unsigned int i;
+
+	t.nr = count;
+	for (i = 0; i < nr_calls; i++)
+		sweep(_metadata, &calls[i]);
+}
+
+/* A test that does nothing else. */
 #define TEST_SWEEP(fixture, test, count, calls)				\
 	TEST_F_TIMEOUT(fixture, test, LONG)				\
 	{								\
-		unsigned int i;						\
-									\
-		t.nr = count;						\
-		for (i = 0; i < ARRAY_SIZE(calls); i++)			\
-			sweep(_metadata, &(calls)[i]);			\
+		SWEEP_ALL(count, calls);				\
 	}
 
 /* A place without page tables; its second page takes one table more. */

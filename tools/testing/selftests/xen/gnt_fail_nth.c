@@ -85,13 +85,16 @@ TEST_SWEEP(gnt_fail_nth, map_two, 2, maps)
 TEST_SWEEP(gnt_fail_nth, map_many, MANY, maps)
 
 static const struct call hole[] = { { "hole", mapped, punch_hole } };
+
 /* On PV the move unmaps the grants. */
 static const struct call move[] = {
 	{ "move", mapped, move_pages_away, .error = -EFAULT },
 };
+
 static const struct call forks[] = {
 	{ "fork", mapped, fork_child, shows_grants, -EAGAIN },
 };
+
 static const struct call opens[] = { { "open", .call = open_second } };
 
 TEST_SWEEP(gnt_fail_nth, hole, 3, hole)
@@ -133,9 +136,9 @@ static int offset_notify(void)
 
 TEST_F_TIMEOUT(gnt_fail_nth, offset_notify, LONG)
 {
-	static const struct call c = {
-		"offset_notify", mapped, offset_notify, shows_grants,
-		.none = true,
+	static const struct call calls[] = {
+		{ "offset_notify", mapped, offset_notify, shows_grants,
+		  .none = true },
 	};
 	char why[160];
 	int evtchn;
@@ -145,8 +148,7 @@ TEST_F_TIMEOUT(gnt_fail_nth, offset_notify, LONG)
 		SKIP(return, "%s", why);
 	port = evtchn_bind_unbound(evtchn, DOMID_SELF);
 	ASSERT_LT(0, port);
-	t.nr = 2;
-	sweep(_metadata, &c);
+	SWEEP_ALL(2, calls);
 	close(evtchn);
 }
 
@@ -242,10 +244,12 @@ static bool dmabuf_imported(void)
 
 TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, LONG)
 {
-	static const struct call export = { "export", .call = dmabuf_export };
-	static const struct call wait = { "wait", dmabuf_export, dmabuf_wait };
-	static const struct call import = {
-		"import", dmabuf_export, dmabuf_import, dmabuf_imported,
+	static const struct call calls[] = {
+		{ "export", .call = dmabuf_export },
+		{ "wait", dmabuf_export, dmabuf_wait },
+	};
+	static const struct call imports[] = {
+		{ "import", dmabuf_export, dmabuf_import, dmabuf_imported },
 	};
 	static const unsigned int sizes[] = { 1, 2, 20 };
 	unsigned int i;
@@ -263,11 +267,9 @@ TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, LONG)
 		TH_LOG("no import here: %s", strerror(-ret));
 	end_run();
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		t.nr = sizes[i];
-		sweep(_metadata, &export);
-		sweep(_metadata, &wait);
+		SWEEP_ALL(sizes[i], calls);
 		if (!ret)
-			sweep(_metadata, &import);
+			SWEEP_ALL(sizes[i], imports);
 	}
 }
 

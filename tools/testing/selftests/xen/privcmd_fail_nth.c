@@ -58,18 +58,18 @@ static int mapped(void)
 
 TEST_F_TIMEOUT(privcmd_fail_nth, frames, LONG)
 {
-	static const struct call batch_ = { "batch", mmap_empty, batch };
-	static const struct call unmap = { "unmap", mapped, unmap_pages };
-	static const struct call old = { "old_call", mmap_empty, old_call };
+	static const struct call calls[] = {
+		{ "batch", mmap_empty, batch },
+		{ "unmap", mapped, unmap_pages },
+	};
+	static const struct call old[] = { { "old", mmap_empty, old_call } };
 	static const unsigned int sizes[] = { 1, 2, 40, MANY };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		t.nr = sizes[i];
-		sweep(_metadata, &batch_);
-		sweep(_metadata, &unmap);
+		SWEEP_ALL(sizes[i], calls);
 		if (xen_guest_type() == XEN_GUEST_PV)
-			sweep(_metadata, &old);
+			SWEEP_ALL(sizes[i], old);
 	}
 }
 
@@ -119,15 +119,12 @@ TEST_F_TIMEOUT(privcmd_fail_nth, others, LONG)
 		{ "open", .call = open_second },
 		{ "restrict", open_second, restrict_second, .none = true },
 	};
-	unsigned int i;
 	uint32_t ref;
 
 	domid = xen_peer_domid(&ref);
 	if (domid < 0)
 		SKIP(return, "no XEN_PEER, whose grant table to map");
-	t.nr = 1;
-	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		sweep(_metadata, &calls[i]);
+	SWEEP_ALL(1, calls);
 }
 
 static int new_eventfd(void)
@@ -186,12 +183,12 @@ static bool ioeventfd_deassigned(void)
 
 TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, LONG)
 {
-	static const struct call irq = {
-		"irqfd", new_eventfd, irqfd_assign, irqfd_deassigned,
+	static const struct call irq[] = {
+		{ "irqfd", new_eventfd, irqfd_assign, irqfd_deassigned },
 	};
-	static const struct call io = {
-		"ioeventfd", ioeventfd_prepare, ioeventfd_assign,
-		ioeventfd_deassigned, -ENOSPC,
+	static const struct call io[] = {
+		{ "ioeventfd", ioeventfd_prepare, ioeventfd_assign,
+		  ioeventfd_deassigned, -ENOSPC },
 	};
 	char why[160];
 	int evtchn;
@@ -203,12 +200,12 @@ TEST_F_TIMEOUT(privcmd_fail_nth, eventfds, LONG)
 	if (irqfd(PRIVCMD_IRQFD_FLAG_DEASSIGN) == -EOPNOTSUPP)
 		SKIP(return, "no CONFIG_XEN_PRIVCMD_EVENTFD");
 	end_run();
-	sweep(_metadata, &irq);
+	SWEEP_ALL(1, irq);
 	/* A PV domain has no pages behind mapped frames. */
 	if (xen_guest_type() != XEN_GUEST_PV) {
 		port = evtchn_bind_unbound(evtchn, DOMID_SELF);
-		t.nr = 1;
-		sweep(_metadata, &io);
+		ASSERT_LT(0, (int)port);
+		SWEEP_ALL(1, io);
 	}
 	close(evtchn);
 }
