@@ -448,8 +448,7 @@ TEST_F(p2m, hot_add)
 	if (!xen_own_domid())
 		EXPECT_EQ(0, ret);
 	EXPECT_EQ(0, load(self));
-	EXPECT_EQ(ram + (balloon_kb("current_kb") - kb) / 4,
-		  count(self, RAM));
+	EXPECT_EQ(ram + (balloon_kb("current_kb") - kb) / 4, count(self, RAM));
 	for (i = 0; i < MAX_BLOCKS; i++) {
 		if (!after[i] || before[i])
 			continue;
