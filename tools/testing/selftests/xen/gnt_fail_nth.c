@@ -45,10 +45,11 @@ FIXTURE_SETUP(gnt_fail_nth)
 
 FIXTURE_TEARDOWN(gnt_fail_nth)
 {
-	fail_nth_close(_metadata);
+	end_run();
 	if (g.nr)
 		EXPECT_EQ(0, granter_returned(&g));
 	granter_close(&g);
+	fail_nth_close(_metadata);
 }
 
 static int map(void)
@@ -277,6 +278,8 @@ TEST_F_TIMEOUT(gnt_fail_nth, dmabuf, LONG)
 	ret = dmabuf_import();
 	if (ret)
 		TH_LOG("no import here: %s", strerror(-ret));
+	else
+		EXPECT_TRUE(dmabuf_imported());
 	end_run();
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		SWEEP_ALL(sizes[i], calls);

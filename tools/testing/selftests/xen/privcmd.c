@@ -207,9 +207,10 @@ TEST_F(privcmd, parts)
 	for (k = 0; k < nr; k++)
 		EXPECT_EQ(-ENOMEM, self->errs[k]);
 	EXPECT_EQ(0, batch(self, second, half, self->frames + half));
-	check_frames(_metadata, self, second, half, self->frames + half, 1);
 	EXPECT_EQ(0, batch(self, self->addr, half, self->frames));
-	check_frames(_metadata, self, self->addr, half, self->frames, 1);
+	for (k = 0; k < nr; k++)
+		EXPECT_TRUE(shows(self, self->addr + k * XEN_PAGE_SIZE,
+				  self->frames[k]));
 	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 

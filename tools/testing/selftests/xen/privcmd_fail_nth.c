@@ -166,9 +166,10 @@ static int ioeventfd(uint32_t flags)
 	return ioctl(t.fd, IOCTL_PRIVCMD_IOEVENTFD, &op) ? -errno : 0;
 }
 
+/* The pages of requests must show a resource. */
 static int ioeventfd_prepare(void)
 {
-	return new_eventfd() ? : mapped();
+	return new_eventfd() ? : map_pages(xen_page_size(), RW, 0) ? : table();
 }
 
 static int ioeventfd_assign(void)
