@@ -131,6 +131,25 @@ static inline void xen_test_main(int argc, char **argv, void (*prepare)(void))
 	{						\
 		xen_test_main(argc, argv, prepare);	\
 	}
+
+/* Runs each test of @fixture with local grants and with those of a peer. */
+#define GRANTER_VARIANTS(fixture)						\
+	FIXTURE_VARIANT(fixture) {						\
+		enum granter_kind kind;						\
+	};									\
+	FIXTURE_VARIANT_ADD(fixture, local) { .kind = GRANTER_LOCAL };		\
+	FIXTURE_VARIANT_ADD(fixture, peer) { .kind = GRANTER_PEER }
+
+/* For FIXTURE_SETUP(): opens the granter of the variant, or skips the test. */
+#define GRANTER_OPEN(g, nr, flags) do {						\
+	struct granter *_g = (g);						\
+	int _ret = granter_open(_g, variant->kind, nr, flags);			\
+										\
+	if (_ret == XEN_SKIP)							\
+		SKIP(return, "%s", _g->why);					\
+	ASSERT_EQ(0, _ret)							\
+		TH_LOG("%s", _g->why);						\
+} while (0)
 #endif
 
 /*
