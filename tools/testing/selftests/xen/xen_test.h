@@ -152,12 +152,6 @@ static inline void xen_test_main(int argc, char **argv, void (*prepare)(void))
 } while (0)
 #endif
 
-/*
- * 1 if Xen was built with CONFIG_DEBUG, 0 if not, -EPERM in a domain that
- * privcmd makes no hypercalls for.
- */
-int xen_is_debug(void);
-
 /* A whole number in @min..@max and nothing else. */
 int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val);
 /* "DOMID:REF". */
