@@ -20,22 +20,11 @@ FIXTURE(gnt_basic) {
 	struct granter g;
 };
 
-FIXTURE_VARIANT(gnt_basic) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_basic, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_basic, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_basic);
 
 FIXTURE_SETUP(gnt_basic)
 {
-	int ret = granter_open(&self->g, variant->kind, NR,
-			       GNTALLOC_FLAG_WRITABLE);
-
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g.why);
+	GRANTER_OPEN(&self->g, NR, GNTALLOC_FLAG_WRITABLE);
 }
 
 FIXTURE_TEARDOWN(gnt_basic)
@@ -297,21 +286,11 @@ FIXTURE(gnt_read_only) {
 	struct granter g;
 };
 
-FIXTURE_VARIANT(gnt_read_only) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_read_only, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_read_only, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_read_only);
 
 FIXTURE_SETUP(gnt_read_only)
 {
-	int ret = granter_open(&self->g, variant->kind, 1, 0);
-
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g.why);
+	GRANTER_OPEN(&self->g, 1, 0);
 }
 
 FIXTURE_TEARDOWN(gnt_read_only)
@@ -371,13 +350,7 @@ FIXTURE_VARIANT_ADD(gnt_many, peer_1000) { GRANTER_PEER, 1000 };
 
 FIXTURE_SETUP(gnt_many)
 {
-	int ret = granter_open(&self->g, variant->kind, variant->nr,
-			       GNTALLOC_FLAG_WRITABLE);
-
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g.why);
+	GRANTER_OPEN(&self->g, variant->nr, GNTALLOC_FLAG_WRITABLE);
 }
 
 FIXTURE_TEARDOWN(gnt_many)

@@ -68,45 +68,16 @@ FIXTURE_VARIANT(gnt_busy) {
 	enum hold_kind hold;
 };
 
-FIXTURE_VARIANT_ADD(gnt_busy, local_pipe) {
-	.kind = GRANTER_LOCAL, .hold = HOLD_PIPE,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, local_socket) {
-	.kind = GRANTER_LOCAL, .hold = HOLD_SOCKET,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, local_uring) {
-	.kind = GRANTER_LOCAL, .hold = HOLD_URING,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, local_dio_write) {
-	.kind = GRANTER_LOCAL, .hold = HOLD_DIO_WRITE,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, local_dio_read) {
-	.kind = GRANTER_LOCAL, .hold = HOLD_DIO_READ,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, peer_pipe) {
-	.kind = GRANTER_PEER, .hold = HOLD_PIPE,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, peer_socket) {
-	.kind = GRANTER_PEER, .hold = HOLD_SOCKET,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, peer_uring) {
-	.kind = GRANTER_PEER, .hold = HOLD_URING,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, peer_dio_write) {
-	.kind = GRANTER_PEER, .hold = HOLD_DIO_WRITE,
-};
-
-FIXTURE_VARIANT_ADD(gnt_busy, peer_dio_read) {
-	.kind = GRANTER_PEER, .hold = HOLD_DIO_READ,
-};
+FIXTURE_VARIANT_ADD(gnt_busy, local_pipe) { GRANTER_LOCAL, HOLD_PIPE };
+FIXTURE_VARIANT_ADD(gnt_busy, local_socket) { GRANTER_LOCAL, HOLD_SOCKET };
+FIXTURE_VARIANT_ADD(gnt_busy, local_uring) { GRANTER_LOCAL, HOLD_URING };
+FIXTURE_VARIANT_ADD(gnt_busy, local_dio_write) { GRANTER_LOCAL, HOLD_DIO_WRITE };
+FIXTURE_VARIANT_ADD(gnt_busy, local_dio_read) { GRANTER_LOCAL, HOLD_DIO_READ };
+FIXTURE_VARIANT_ADD(gnt_busy, peer_pipe) { GRANTER_PEER, HOLD_PIPE };
+FIXTURE_VARIANT_ADD(gnt_busy, peer_socket) { GRANTER_PEER, HOLD_SOCKET };
+FIXTURE_VARIANT_ADD(gnt_busy, peer_uring) { GRANTER_PEER, HOLD_URING };
+FIXTURE_VARIANT_ADD(gnt_busy, peer_dio_write) { GRANTER_PEER, HOLD_DIO_WRITE };
+FIXTURE_VARIANT_ADD(gnt_busy, peer_dio_read) { GRANTER_PEER, HOLD_DIO_READ };
 
 FIXTURE_SETUP(gnt_busy)
 {
@@ -122,11 +93,7 @@ FIXTURE_SETUP(gnt_busy)
 
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
-	ret = granter_open(self->g, variant->kind, 1, GNTALLOC_FLAG_WRITABLE);
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g->why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g->why);
+	GRANTER_OPEN(self->g, 1, GNTALLOC_FLAG_WRITABLE);
 	self->users = xen_module_users("xen_gntdev");
 	ret = hold_init(&self->h[0], variant->hold);
 	if (ret == XEN_SKIP)
@@ -415,28 +382,17 @@ FIXTURE(gnt_race) {
 	struct reader *reader;
 };
 
-FIXTURE_VARIANT(gnt_race) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_race, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_race, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_race);
 
 FIXTURE_SETUP(gnt_race)
 {
-	int ret;
-
 	self->page = xen_page_size();
 	self->reader = mmap(NULL, self->page, RW, MAP_SHARED | MAP_ANONYMOUS,
 			    -1, 0);
 	ASSERT_NE(MAP_FAILED, self->reader);
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
-	ret = granter_open(&self->g, variant->kind, 64, GNTALLOC_FLAG_WRITABLE);
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g.why);
+	GRANTER_OPEN(&self->g, 64, GNTALLOC_FLAG_WRITABLE);
 	self->users = xen_module_users("xen_gntdev");
 }
 

@@ -33,22 +33,13 @@ FIXTURE(gnt_errors) {
 	size_t page;
 };
 
-FIXTURE_VARIANT(gnt_errors) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_errors, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_errors, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_errors);
 
 FIXTURE_SETUP(gnt_errors)
 {
 	struct granter *g = &self->g;
-	int ret = granter_open(g, variant->kind, 4, GNTALLOC_FLAG_WRITABLE);
 
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", g->why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", g->why);
+	GRANTER_OPEN(g, 4, GNTALLOC_FLAG_WRITABLE);
 	ASSERT_EQ(0, xen_map(&self->good, g->domid, g->refs, 2, RW));
 	self->fd = xen_open("gntdev", g->why, sizeof(g->why));
 	ASSERT_LE(0, self->fd);

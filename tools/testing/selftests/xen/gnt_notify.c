@@ -65,22 +65,14 @@ FIXTURE(gnt_notify) {
 	struct loop loop;
 };
 
-FIXTURE_VARIANT(gnt_notify) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_notify, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_notify, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_notify);
 
 FIXTURE_SETUP(gnt_notify)
 {
 	struct granter *g = &self->g;
-	int ret = granter_open(g, variant->kind, 2, GNTALLOC_FLAG_WRITABLE);
+	int ret;
 
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", g->why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", g->why);
+	GRANTER_OPEN(g, 2, GNTALLOC_FLAG_WRITABLE);
 	ret = loop_open(&self->loop, g->why, sizeof(g->why));
 	if (ret == XEN_SKIP)
 		SKIP(return, "%s", g->why);

@@ -46,27 +46,17 @@ FIXTURE(gnt_pieces) {
 	int kmsg;
 };
 
-FIXTURE_VARIANT(gnt_pieces) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_pieces, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_pieces, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_pieces);
 
 FIXTURE_SETUP(gnt_pieces)
 {
 	struct granter *g = &self->g;
-	int ret;
 
 	self->page = xen_page_size();
 	self->pv = xen_guest_type() == XEN_GUEST_PV;
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
-	ret = granter_open(g, variant->kind, NR, GNTALLOC_FLAG_WRITABLE);
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", g->why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", g->why);
+	GRANTER_OPEN(g, NR, GNTALLOC_FLAG_WRITABLE);
 	ASSERT_EQ(0, xen_map(&self->m, g->domid, g->refs, NR, RW));
 }
 

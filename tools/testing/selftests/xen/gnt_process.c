@@ -35,22 +35,13 @@ FIXTURE(gnt_process) {
 	bool pv;
 };
 
-FIXTURE_VARIANT(gnt_process) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_process, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_process, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_process);
 
 FIXTURE_SETUP(gnt_process)
 {
 	struct granter *g = &self->g;
-	int ret = granter_open(g, variant->kind, NR, GNTALLOC_FLAG_WRITABLE);
 
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", g->why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", g->why);
+	GRANTER_OPEN(g, NR, GNTALLOC_FLAG_WRITABLE);
 	ASSERT_EQ(0, xen_map(&self->m, g->domid, g->refs, NR, RW));
 	self->page = xen_page_size();
 	self->pv = xen_guest_type() == XEN_GUEST_PV;

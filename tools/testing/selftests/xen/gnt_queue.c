@@ -94,26 +94,14 @@ FIXTURE(gnt_queue) {
 	int kmsg;
 };
 
-FIXTURE_VARIANT(gnt_queue) {
-	enum granter_kind kind;
-};
-
-FIXTURE_VARIANT_ADD(gnt_queue, local) { .kind = GRANTER_LOCAL };
-FIXTURE_VARIANT_ADD(gnt_queue, peer) { .kind = GRANTER_PEER };
+GRANTER_VARIANTS(gnt_queue);
 
 FIXTURE_SETUP(gnt_queue)
 {
-	int ret;
-
 	self->page = xen_page_size();
 	self->kmsg = xen_kmsg_open();
 	ASSERT_LE(0, self->kmsg);
-	ret = granter_open(&self->g, variant->kind, 512,
-			   GNTALLOC_FLAG_WRITABLE);
-	if (ret == XEN_SKIP)
-		SKIP(return, "%s", self->g.why);
-	ASSERT_EQ(0, ret)
-		TH_LOG("%s", self->g.why);
+	GRANTER_OPEN(&self->g, 512, GNTALLOC_FLAG_WRITABLE);
 	self->waiting = settled();
 }
 

@@ -75,28 +75,6 @@ TEST_F(privcmd, again)
 	EXPECT_EQ(0, release(self, self->addr, nr));
 }
 
-/* The ioctl returns ENOENT if any of the frames is paged out. */
-TEST_F(privcmd, paged_out)
-{
-	const unsigned int nr = TABLE_EXTENT + 40;
-	const char *why;
-	unsigned int k;
-	int ret;
-
-	if (xen_guest_type() == XEN_GUEST_PV)
-		SKIP(return, "no errors are injected into a PV domain's hypercall");
-	reserved(_metadata, self, nr, 10);
-	why = inject("map_frames", "0xfffffffffffffffe" /* -ENOENT */, "1");
-	if (why)
-		SKIP(return, "%s", why);
-	ret = batch(self, self->addr, nr, self->frames);
-	xen_fail_end("map_frames");
-	EXPECT_EQ(-ENOENT, ret);
-	for (k = 0; k < nr; k++)
-		EXPECT_EQ(k < TABLE_EXTENT ? -ENOENT : 0, self->errs[k]);
-	EXPECT_EQ(0, release(self, self->addr, nr));
-}
-
 /* IOCTL_PRIVCMD_MMAP refuses memory that is not a mapping of privcmd. */
 TEST_F(privcmd, old_call_elsewhere)
 {

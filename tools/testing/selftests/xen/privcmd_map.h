@@ -125,17 +125,6 @@ static inline void check_frames(struct __test_metadata *_metadata,
 	}
 }
 
-/* Lets @function return @retval: NULL or a reason to skip. */
-static inline const char *inject(const char *function, const char *retval,
-				 const char *times)
-{
-	int ret = xen_fail(function, retval, times);
-
-	if (ret == -ENOENT)
-		return "no CONFIG_FAIL_FUNCTION";
-	return ret ? "this kernel cannot inject an error here" : NULL;
-}
-
 FIXTURE_SETUP(privcmd)
 {
 	char why[160];

@@ -92,14 +92,6 @@ unsigned int xen_seed(void);
 size_t xen_free_memory(void);
 
 /*
- * Lets @function of the kernel return @retval, a number, the next @times times
- * ("-1": from now on). -ENOENT without CONFIG_FAIL_FUNCTION, another error if
- * the function can't be made to fail.
- */
-int xen_fail(const char *function, const char *retval, const char *times);
-void xen_fail_end(const char *function);
-
-/*
  * The start of a test program: skips all its tests if this is not Xen. Else
  * raises the limit of gntalloc to GNTALLOC_LIMIT and calls @prepare, which may
  * be NULL. When the program exits, or is ended by a signal other than SIGKILL,
@@ -131,13 +123,26 @@ static inline void xen_test_main(int argc, char **argv, void (*prepare)(void))
 	{						\
 		xen_test_main(argc, argv, prepare);	\
 	}
-#endif
 
-/*
- * 1 if Xen was built with CONFIG_DEBUG, 0 if not, -EPERM in a domain that
- * privcmd makes no hypercalls for.
- */
-int xen_is_debug(void);
+/* Runs each test of @fixture with local grants and with those of a peer. */
+#define GRANTER_VARIANTS(fixture)						\
+	FIXTURE_VARIANT(fixture) {						\
+		enum granter_kind kind;						\
+	};									\
+	FIXTURE_VARIANT_ADD(fixture, local) { .kind = GRANTER_LOCAL };		\
+	FIXTURE_VARIANT_ADD(fixture, peer) { .kind = GRANTER_PEER }
+
+/* For FIXTURE_SETUP(): opens the granter of the variant, or skips the test. */
+#define GRANTER_OPEN(g, nr, flags) do {						\
+	struct granter *_g = (g);						\
+	int _ret = granter_open(_g, variant->kind, nr, flags);			\
+										\
+	if (_ret == XEN_SKIP)							\
+		SKIP(return, "%s", _g->why);					\
+	ASSERT_EQ(0, _ret)							\
+		TH_LOG("%s", _g->why);						\
+} while (0)
+#endif
 
 /* A whole number in @min..@max and nothing else. */
 int xen_parse(const char *str, uint64_t min, uint64_t max, uint64_t *val);
