@@ -64,8 +64,8 @@ class Part:
         return self.about.get("n of", {}).get(case, self.about["n"])
 
     def per_one(self, metric):
-        """Whether that is to be told per one of n: not of what has a cost as a whole."""
-        return METRICS[metric][2] and not self.about.get("whole")
+        """Says if the metric is shown per one of n."""
+        return METRICS[metric][2]
 
     def one(self, case):
         return self.n_of(case).rstrip("s")

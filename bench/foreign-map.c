@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What it costs to map frames of others through privcmd, and to unmap them: those
- * of Xen's table of machine addresses, which any dom0 may map; on Arm, where there
- * is none, those of the domain of XEN_PEER.
+ * Measures how privcmd maps and unmaps frames of other domains. Any dom0 may map
+ * Xen's table of machine addresses. Arm has no such table, so the frames there are
+ * those of the domain XEN_PEER.
  *
  *	foreign-map			1, 16 and 512 frames
- *	foreign-map large		1000 and 16384 as well
- *	foreign-map large few		16 frames a hypercall, as if there were
- *					no memory for more
+ *	foreign-map large		1000 and 16384 frames, too
  */
 
 #include <stdlib.h>
@@ -30,7 +28,6 @@ int main(int argc, char **argv)
 	static uint64_t frames[MAX];
 	static int errs[MAX];
 	bool large = argc > 1 && !strcmp(argv[1], "large");
-	bool few = argc > 2 && !strcmp(argv[2], "few");
 	const char *peer = getenv("XEN_PEER");
 	int domid = DOMID_XEN;
 	uint64_t extent;
@@ -63,10 +60,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "foreign-map: no table of Xen's, no XEN_PEER\n");
 		return 1;
 	}
-	if (few && xen_fail("alloc_batch", "0", "-1")) {
-		fprintf(stderr, "foreign-map: no CONFIG_FAIL_FUNCTION\n");
-		return 1;
-	}
 	/* From the start of a page table. */
 	size = MAX * XEN_PAGE_SIZE + table;
 	addr = (uintptr_t)mmap(NULL, size, PROT_NONE,
@@ -94,7 +87,5 @@ int main(int argc, char **argv)
 			end("unmap", nr);
 		}
 	}
-	if (few)
-		xen_fail_end("alloc_batch");
 	return 0;
 }

@@ -30,12 +30,12 @@ static int each(pte_t *pte, unsigned long addr, void *data)
 }
 
 #ifdef BATCH
-static int batch(pte_t *pte, unsigned long addr, unsigned int *nr, void *data)
+static int batch(pte_t *pte, unsigned long addr, unsigned int nr, void *data)
 {
 	unsigned int i;
 
 	callbacks++;
-	for (i = 0; i < *nr; i++)
+	for (i = 0; i < nr; i++)
 		WRITE_ONCE(ptes[idx++], pte + i);
 	return 0;
 }
@@ -54,7 +54,7 @@ static int walk(unsigned long addr, unsigned int nr, bool batched)
 		if (batched) {
 			ret |= apply_to_page_range_batch(current->mm, addr,
 							 nr * PAGE_SIZE, batch,
-							 NULL, NULL);
+							 NULL);
 			continue;
 		}
 #endif
