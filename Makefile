@@ -75,7 +75,7 @@ bench:		## measure the series against the base: build/bench/report.html (PART=..
 	@scripts/build base $(ARCH)
 	@bench/run $(or $(PART),$(if $(arm_config),foreign-map-$(ARCH)))
 
-docs:		## build the pages of Documentation/xen as HTML, and check them
+docs:		## build the pages of Documentation/xen and admin-guide/xen as HTML, and check them
 	@mkdir -p build
 	@scripts/setup docs
 	@scripts/base
