@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages in which grants of other domains are mapped: nobody but this file changes
- * PG_foreign and page->private of such a page. Who may read them, and when, is in
- * Documentation/xen/foreign-pages.rst.
+ * Pages in which grants of other domains are mapped. Only this file changes
+ * PG_foreign and page->private of such a page. See
+ * Documentation/xen/foreign-pages.rst for the rules of readers.
  */
 #include <linux/mm.h>
 #include <linux/mmdebug.h>
@@ -21,7 +21,6 @@ static struct xen_page_foreign *alloc_foreign(void)
 	return kzalloc_obj(struct xen_page_foreign);
 }
 
-/* What release_page() undoes. */
 static int prepare_page(struct page *page, bool fits)
 {
 	struct xen_page_foreign *foreign = NULL;
@@ -48,12 +47,12 @@ static void release_page(struct page *page, bool fits)
 }
 
 /**
- * xen_foreign_pages_prepare() - let grants be mapped in pages
- * @pages: the pages, whose private fields nobody uses
+ * xen_foreign_pages_prepare() - prepare pages for grants
+ * @pages: the pages. Nobody else may use their private fields
  * @nr: number of pages
  *
  * Context: Process context, may sleep.
- * Return: 0; -ENOMEM, and all are as they were
+ * Return: 0, or -ENOMEM if no page was prepared
  */
 int xen_foreign_pages_prepare(struct page **pages, unsigned int nr)
 {
@@ -70,11 +69,10 @@ int xen_foreign_pages_prepare(struct page **pages, unsigned int nr)
 
 /**
  * xen_foreign_pages_release() - undo xen_foreign_pages_prepare()
- * @pages: the pages; those that were never prepared stay as they are
+ * @pages: the pages. Pages that were not prepared are left alone
  * @nr: number of pages
  *
- * No grant may be mapped in them any more: as they are about to be freed,
- * CONFIG_DEBUG_VM warns of one that is.
+ * No grant may be mapped in the pages. CONFIG_DEBUG_VM warns if one is.
  *
  * Context: Any context.
  */
@@ -87,13 +85,13 @@ void xen_foreign_pages_release(struct page **pages, unsigned int nr)
 }
 
 /**
- * xen_page_set_foreign() - say that a grant is mapped in a page
- * @page: the page. It stays as it is, with a warning, if it was not prepared;
- *	and CONFIG_DEBUG_VM warns if a grant is mapped in it already
- * @domid: the domain that granted it
- * @gref: its grant reference
+ * xen_page_set_foreign() - record the grant that is mapped in a page
+ * @page: the page. A page that was not prepared is left alone, with a warning.
+ *	CONFIG_DEBUG_VM warns if the page is already foreign
+ * @domid: the granting domain
+ * @gref: the grant reference of that domain
  *
- * Context: Any context; nobody looks the page up at the same time.
+ * Context: Any context. The caller excludes xen_page_foreign() of this page.
  */
 void xen_page_set_foreign(struct page *page, domid_t domid, grant_ref_t gref)
 {

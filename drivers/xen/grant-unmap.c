@@ -10,7 +10,6 @@
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/seq_file.h>
 #include <linux/workqueue.h>
 
 #include <xen/grant_table.h>
@@ -23,8 +22,7 @@
 
 #define UNMAP_INTERVAL		(5 * USEC_PER_MSEC)	/* all times are in us */
 #define UNMAP_INTERVAL_MAX	(100 * USEC_PER_MSEC)
-/* Pause this many times longer than the scan took: 5 % of a CPU */
-#define UNMAP_PAUSE		20
+#define UNMAP_PAUSE		20	/* searches, for 5 % of a CPU */
 #define UNMAP_PAUSE_MAX		(400 * USEC_PER_MSEC)
 
 static void unmap_scan(struct work_struct *work);
@@ -42,7 +40,6 @@ static DEFINE_MUTEX(unmap_scan_lock);
 static LIST_HEAD(unmap_waiting);	/* oldest first */
 static s64 unmap_progress;		/* time of the last new or idle page */
 static s64 unmap_interval;
-static s64 unmap_cost;			/* duration of the last scan */
 static unsigned long unmap_waited;
 static s64 unmap_longest;
 static DEFINE_PER_CPU(unsigned long, unmap_at_once);
@@ -59,46 +56,40 @@ static void unmap_arm(s64 delay)
 	mod_delayed_work(unmap_wq, &unmap_work, usecs_to_jiffies(min(delay, UNMAP_PAUSE_MAX)));
 }
 
-/* Unmap the grants of idle pages, with one hypercall for each run of pages. */
-static __always_inline unsigned int unmap_idle(struct gnttab_unmap_request *req)
+/* Find the first run of idle pages from @first on. Return its length. */
+static __always_inline unsigned int
+unmap_find_run(const struct gnttab_unmap_request *req, unsigned int *first)
 {
-	unsigned int i, run, unmapped = 0;
-	int ret;
+	unsigned int i, run = 0;
 
-	for (i = 0; i < req->count; i += run + 1) {
+	for (i = *first; i < req->count; i++) {
 		/* The status is positive until Xen was asked. */
-		for (run = 0; i + run < req->count; run++)
-			if (req->unmap_ops[i + run].status <= 0 ||
-			    page_count(req->pages[i + run]) > 1)
-				break;
-		if (!run)
-			continue;
-		ret = gnttab_unmap_refs(&req->unmap_ops[i], NULL, &req->pages[i],
-					run);
-		trace_xen_gnttab_unmap(run, ret);
-		unmapped += run;
+		if (req->unmap_ops[i].status > 0 && page_count(req->pages[i]) <= 1)
+			run++;
+		else if (run)
+			break;
 	}
-	req->left -= unmapped;
-	return unmapped;
+	*first = i - run;
+	return run;
 }
 
-static void unmap_finish(struct gnttab_unmap_request *req)
+/* Unmap the grants of idle pages, with one hypercall for each run of pages. */
+static __always_inline void unmap_idle(struct gnttab_unmap_request *req)
 {
-	s64 wait = unmap_now() - req->since;
-	struct module *owner = req->owner;
+	unsigned int i, run;
+	int ret;
 
-	list_del(&req->list);
-	unmap_waited++;
-	unmap_longest = max(unmap_longest, wait);
-	trace_xen_gnttab_unmap_done(req, wait);
-	/* done() may free the request. */
-	req->done(req);
-	module_put(owner);
+	for (i = 0; (run = unmap_find_run(req, &i)); i += run) {
+		ret = gnttab_unmap_refs(&req->unmap_ops[i], NULL, &req->pages[i], run);
+		trace_xen_gnttab_unmap(run, ret);
+		req->left -= run;
+	}
 }
 
 static void unmap_scan(struct work_struct *work)
 {
 	struct gnttab_unmap_request *req, *next;
+	unsigned int first;
 	s64 start, now;
 	bool progress;
 
@@ -110,27 +101,37 @@ static void unmap_scan(struct work_struct *work)
 		list_splice_tail_init(&unmap_new, &unmap_waiting);
 	}
 	list_for_each_entry_safe(req, next, &unmap_waiting, list) {
-		progress |= unmap_idle(req) > 0;
-		if (!req->left)
-			unmap_finish(req);
 		cond_resched();
+		first = 0;
+		if (!unmap_find_run(req, &first))
+			continue;
+		progress = true;
+		now = unmap_now();
+		unmap_idle(req);
+		if (!req->left) {
+			struct module *owner = req->owner;
+
+			list_del(&req->list);
+			unmap_waited++;
+			unmap_longest = max(unmap_longest, now - req->since);
+			trace_xen_gnttab_unmap_done(req, now - req->since);
+			/* done() may free the request. */
+			req->done(req);
+			module_put(owner);
+		}
+		/* The pause depends on the time of the search alone. */
+		start += unmap_now() - now;
 	}
 
 	now = unmap_now();
-	if (progress) {
+	if (progress)
 		unmap_progress = now;
-		unmap_interval = UNMAP_INTERVAL;
-	} else if (now - unmap_progress > USEC_PER_SEC) {
-		unmap_interval = min(2 * unmap_interval, UNMAP_INTERVAL_MAX);
-	}
+	unmap_interval = now - unmap_progress <= USEC_PER_SEC ? UNMAP_INTERVAL :
+			 min(2 * unmap_interval, UNMAP_INTERVAL_MAX);
 
 	guard(spinlock_irq)(&unmap_lock);
-	/* The shorter one of two scans counts, as a scan may be preempted. */
-	unmap_not_before = now + UNMAP_PAUSE * min(now - start, unmap_cost);
-	unmap_cost = now - start;
-	if (!list_empty(&unmap_new))
-		unmap_arm(max(unmap_not_before - now, UNMAP_INTERVAL));
-	else if (!list_empty(&unmap_waiting))
+	unmap_not_before = now + UNMAP_PAUSE * (now - start);
+	if (!list_empty(&unmap_new) || !list_empty(&unmap_waiting))
 		unmap_arm(max(unmap_not_before - now, unmap_interval));
 }
 
@@ -138,15 +139,16 @@ static void unmap_scan(struct work_struct *work)
  * gnttab_unmap_refs_async() - unmap grants when their pages are not in use
  * @req: the request
  *
- * A page is in use while somebody besides its owner has a reference to the page.
- * Grants of idle pages are unmapped before this function returns, the others by a
- * work item soon after their pages become idle. done() is called once, at the end.
- * The status of each operation then says whether Xen unmapped the grant. Until
- * then the caller must not touch @req and what @req points to.
+ * A page is in use while it has more than one reference. This function unmaps
+ * the grants of idle pages. A work item unmaps the other grants soon after
+ * their pages become idle. When no grant is left, done() is called once. The
+ * status of each operation then tells if Xen unmapped the grant. Until then the
+ * caller must not touch @req.
  *
- * Context: Any context except NMI. Does not allocate memory. done() is called in
- * the caller's context if no page was in use, otherwise in process context with
- * unmap_scan_lock held. done() may free @req, or pass @req to this function.
+ * Context: Any context except NMI. Does not allocate memory. done() is called
+ * in the caller's context if no page was in use, otherwise in process context
+ * with unmap_scan_lock held. done() may free @req, or pass @req to this
+ * function.
  */
 void gnttab_unmap_refs_async(struct gnttab_unmap_request *req)
 {
@@ -235,7 +237,7 @@ static int __init unmap_init(void)
 {
 	if (!xen_domain())
 		return -ENODEV;
-	/* A write-back may wait for a request. No scans while the domain is saved. */
+	/* Write-back may wait for a request. Don't scan during a save. */
 	unmap_wq = alloc_workqueue("xen-grant-unmap", WQ_UNBOUND |
 				   WQ_MEM_RECLAIM | WQ_FREEZABLE, 1) ?:
 		   system_freezable_wq;

@@ -16,9 +16,9 @@
  * @generation: how often this domain was restored before the map
  * @gref: the grant reference of that domain
  *
- * It is in page->private while the page has PG_foreign; where it does not fit
- * there, in memory that xen_foreign_pages_prepare() allocates. For example, with
- * grant 0x123 of domain 5 mapped, on x86_64::
+ * On 64-bit the structure is in page->private. On 32-bit page->private points
+ * to memory that xen_foreign_pages_prepare() allocates. Example: grant 0x123 of
+ * domain 5 on x86_64::
  *
  *	page->flags    ... | PG_private | PG_foreign
  *	page->private  0x0000012300000005
@@ -42,13 +42,14 @@ static inline struct xen_page_foreign *__xen_page_foreign(struct page *page)
 
 /**
  * xen_page_foreign() - look up the grant that is mapped in a page
- * @page: a page, of whatever kind
+ * @page: any page
  *
- * A file's pages may have the same bit with another meaning, PG_checked. They
- * have a mapping, which no page with a grant has.
+ * For pages of files the same bit is PG_checked. Such pages have a mapping, and
+ * pages with a grant have none.
  *
- * Context: Any context; whoever has @page mapped sees to it that it stays so.
- * Return: domain and grant reference, %NULL if there is no grant in it
+ * Context: Any context. The caller keeps the grant mapped while it uses the
+ * returned pointer.
+ * Return: domain and grant reference, or %NULL if no grant is mapped in @page
  */
 static inline const struct xen_page_foreign *xen_page_foreign(struct page *page)
 {
@@ -60,10 +61,10 @@ static inline const struct xen_page_foreign *xen_page_foreign(struct page *page)
 }
 
 /**
- * xen_page_clear_foreign() - say that no grant is mapped in a page any more
- * @page: the page; CONFIG_DEBUG_VM warns if none was
+ * xen_page_clear_foreign() - record that the grant of a page was unmapped
+ * @page: the page. CONFIG_DEBUG_VM warns if the page is not foreign
  *
- * Context: Any context; nobody looks the page up at the same time.
+ * Context: Any context. The caller excludes xen_page_foreign() of this page.
  */
 static inline void xen_page_clear_foreign(struct page *page)
 {

@@ -2,13 +2,14 @@
 /*
  * The early shadow of KASAN in a PV domain
  *
- * KASAN's checks look at a byte of shadow for each eight bytes of memory, from the
- * first instrumented function on.  Before kasan_init() can allocate that shadow, all
- * of it is one page, kasan_early_shadow_page, mapped by one page table of each
- * level.  Elsewhere kasan_early_init() fills these tables, when the kernel already
- * runs on its own page tables.  A PV domain starts in C, on page tables that Xen has
- * built, and which only Xen may change: each table must be read-only, and refers to
- * machine frames.
+ * KASAN's checks read a byte of shadow for each eight bytes of memory, from the
+ * first instrumented function on.  Before kasan_init() allocates the shadow,
+ * all shadow addresses map one page, kasan_early_shadow_page, by one page table
+ * of each level.  Elsewhere kasan_early_init() fills these tables, when the
+ * kernel already runs on its own page tables.
+ *
+ * A PV domain starts in C, on page tables that Xen has built.  Only Xen may
+ * change them.  Each table must be read-only, and contains machine frames.
  *
  * Nothing in this file is instrumented.
  */
@@ -34,7 +35,7 @@
 #define SHADOW_PGD	((PV_SHADOW_START >> PV_PGDIR_SHIFT) % PTRS_PER_PGD)
 #define SHADOW_PGDS	(1 << (47 - KASAN_SHADOW_SCALE_SHIFT - PV_PGDIR_SHIFT))
 
-/* The machine address of what is in the kernel image, or in Xen's page tables */
+/* The machine address of an object in the kernel image or Xen's page tables */
 static phys_addr_t __init early_maddr(const struct start_info *si,
 				      const void *addr)
 {
@@ -43,7 +44,7 @@ static phys_addr_t __init early_maddr(const struct start_info *si,
 	return PFN_PHYS(p2m[PFN_DOWN(__pa_nodebug(addr))]);
 }
 
-/* Fills a page table with 512 times the same entry, and makes it one for Xen. */
+/* Fills a page table with 512 equal entries, and makes it read-only for Xen. */
 static void __init early_table(const struct start_info *si, void *table,
 			       const void *to, unsigned long flags)
 {
@@ -60,11 +61,13 @@ static void __init early_table(const struct start_info *si, void *table,
 
 /**
  * xen_kasan_early_init() - map the early shadow in the page tables that Xen built
- * @si: what Xen tells about the domain
+ * @si: Xen's start info
  *
- * Context: the first C code of a PV domain.  Clears the BSS, where the tables of the
- * early shadow are: xen_start_kernel() must not do it again.  There is nobody yet to
- * tell of an error, which would show at the first access to the shadow.
+ * Clears the BSS, which contains the tables of the early shadow.  So
+ * xen_start_kernel() must not clear the BSS again.  Errors can't be reported
+ * yet.  They show as a fault at the first access to the shadow.
+ *
+ * Context: the first C code of a PV domain.
  */
 asmlinkage __visible void __init xen_kasan_early_init(struct start_info *si)
 {
@@ -75,7 +78,6 @@ asmlinkage __visible void __init xen_kasan_early_init(struct start_info *si)
 	BUILD_BUG_ON(PV_SHADOW_START % (1UL << PV_PGDIR_SHIFT));
 	clear_bss();
 
-	/* All that is to be known for a hypercall */
 	static_call_update_early(xen_hypercall, xen_hypercall_pv);
 
 	early_table(si, kasan_early_shadow_pte, kasan_early_shadow_page,
@@ -110,7 +112,7 @@ static void __init set_pgd_prot(pgd_t *pgd, pgprot_t prot)
  * xen_kasan_pgd_ro() - let a copy of init_top_pgt be loaded
  * @pgd: the copy, on which kasan_init() runs while it changes init_top_pgt
  *
- * What Xen takes for a page table must be read-only.
+ * Xen requires that all mappings of a page table are read-only.
  */
 void __init xen_kasan_pgd_ro(pgd_t *pgd)
 {
@@ -119,7 +121,7 @@ void __init xen_kasan_pgd_ro(pgd_t *pgd)
 
 /**
  * xen_kasan_pgd_rw() - undo xen_kasan_pgd_ro()
- * @pgd: the copy, which is not loaded any more
+ * @pgd: the copy, which is no longer loaded
  */
 void __init xen_kasan_pgd_rw(pgd_t *pgd)
 {
@@ -127,10 +129,10 @@ void __init xen_kasan_pgd_rw(pgd_t *pgd)
 }
 
 /**
- * xen_kasan_populate_p2m() - let the P2M table be accessed
+ * xen_kasan_populate_p2m() - map the early shadow for the P2M table
  *
- * Its addresses are vmalloc()'s, and were taken before kasan_init(), which with
- * CONFIG_KASAN_VMALLOC leaves the shadow of these to vmalloc().
+ * The P2M table is in the vmalloc area, but was mapped before kasan_init().
+ * With CONFIG_KASAN_VMALLOC only vmalloc() maps shadow for this area.
  */
 void __init xen_kasan_populate_p2m(void)
 {
@@ -142,9 +144,10 @@ void __init xen_kasan_populate_p2m(void)
 }
 
 /*
- * Is this one of the early shadow's tables?  They are read-only since
- * xen_kasan_early_init(), and part of many others.  The entries of each are the same
- * and lead to the next of them, those of the last to kasan_early_shadow_page.
+ * Returns true for a page table of the early shadow.  These tables are
+ * read-only since xen_kasan_early_init(), and are part of many other tables.
+ * All entries of a table are equal: they lead to the table of the next level,
+ * or to kasan_early_shadow_page.
  */
 bool xen_kasan_shadow_table(const void *table)
 {

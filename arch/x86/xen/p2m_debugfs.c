@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/debug/xen/p2m: the types of this PV domain's frames, one line for
- * neighbours of one type. See Documentation/xen/p2m.rst.
+ * /sys/kernel/debug/xen/p2m: the types of this PV domain's frames. Each line is
+ * a run of frames of one type. See Documentation/xen/p2m.rst.
  */
 #include <linux/debugfs.h>
 #include <linux/init.h>
@@ -39,7 +39,7 @@ static void *p2m_start(struct seq_file *m, loff_t *pos)
 
 static void *p2m_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	/* Where p2m_show() has found the end of the run. */
+	/* p2m_show() has stored the end of its run. */
 	*pos = (unsigned long)m->private;
 	return p2m_start(m, pos);
 }
@@ -87,7 +87,7 @@ static int __init p2m_debugfs_init(void)
 
 	if (!xen_pv_domain())
 		return 0;
-	/* The directory stays for good, so this reference to it may stay, too. */
+	/* Keep the reference: nobody removes the directory. */
 	dir = debugfs_lookup("xen", NULL) ?: debugfs_create_dir("xen", NULL);
 	debugfs_create_file("p2m", 0400, dir, NULL, &p2m_fops);
 	return 0;

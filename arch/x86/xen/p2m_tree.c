@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pages of a P2M table: identity parts share a page, all others have their
- * own. See struct p2m_tree and Documentation/xen/p2m.rst. p2m.c builds the table
- * of this domain and shows it to Xen's tools.
+ * The pages of a P2M table. Identity parts share a page, all other parts have a
+ * separate page: see struct p2m_tree and Documentation/xen/p2m.rst. p2m.c
+ * builds the table of this domain and shows it to Xen's tools.
  */
 #include <linux/gfp.h>
 #include <linux/memblock.h>
@@ -99,12 +99,12 @@ static unsigned long *leaf_of(struct p2m_tree *tree, unsigned long pfn)
  * @tree: the tree
  * @pfn: the frame
  *
- * For frames whose entry was found to be invalid, or which have no entry. Void is
- * identity: frames beyond the tree, and frames that map the shared leaf.
+ * For frames without an entry, or with an invalid entry in @tree->addr. Frames
+ * beyond the tree and frames of the shared leaf are identity.
  *
  * The TLB of this CPU may still map the shared leaf after another CPU has given
- * @pfn a leaf. So the entry is read from the leaf that the page tables name, by its
- * address in the direct map.
+ * @pfn a leaf. So this function walks the page tables, and reads the leaf
+ * through the direct map.
  *
  * Context: Any context.
  * Return: IDENTITY_FRAME(@pfn) or the entry
@@ -180,11 +180,11 @@ static bool replace_shared(struct p2m_tree *tree, unsigned long pfn,
 }
 
 /**
- * xen_p2m_tree_split() - give a frame a leaf of its own
+ * xen_p2m_tree_split() - replace the shared leaf of a frame
  * @tree: the tree
  * @pfn: the frame
  *
- * xen_p2m_tree_set() never fails for the 512 frames of the leaf from then on.
+ * Afterwards xen_p2m_tree_set() never fails for the 512 frames of the new leaf.
  *
  * Context: Process context, may sleep.
  * Return: 0; -ERANGE if @pfn is beyond the end of the tree; -ENOMEM
@@ -230,9 +230,9 @@ int xen_p2m_tree_split(struct p2m_tree *tree, unsigned long pfn)
  * The caller owns the frames: nobody else sets their entries at the same time.
  *
  * Context: Process context, may sleep.
- * Return: 0; -EINVAL for another type; -ERANGE if frames beyond the end of the
- * tree, which are always identity, were to be missing: no entry is set then;
- * -ENOMEM, where some entries may have been set
+ * Return: 0; -EINVAL for another type; -ERANGE for %XEN_P2M_MISSING beyond the
+ * end of the tree, before any entry is set; -ENOMEM, after some entries may
+ * have been set
  */
 int xen_p2m_tree_set_range(struct p2m_tree *tree, unsigned long pfn,
 			   unsigned long nr, enum xen_p2m_type type)

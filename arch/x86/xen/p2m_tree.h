@@ -37,9 +37,9 @@ struct p2m_tree_ops {
  *
  * A leaf is a page of 512 entries. Each part of 512 identity frames maps the
  * shared leaf until one of its frames gets another entry. The part then gets a
- * leaf of its own, forever. This rule makes readers safe without a TLB flush: a
- * stale TLB entry can only name the shared leaf, where each entry is invalid, and
- * xen_p2m_tree_lookup() does not read invalid entries through the TLB.
+ * leaf of its own, forever. This rule makes readers safe without a TLB flush. A
+ * stale TLB entry can only map the shared leaf, where each entry is invalid.
+ * xen_p2m_tree_lookup() reads such entries again through the direct map.
  */
 struct p2m_tree {
 	unsigned long *addr;

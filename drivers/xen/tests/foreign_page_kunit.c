@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of the mark of foreign pages, on pages of their own. Included by
- * foreign-page.c; no Xen is needed.
+ * KUnit tests of foreign pages, included by foreign-page.c. The tests need no
+ * Xen.
  */
 #include <kunit/test.h>
 
@@ -9,9 +9,9 @@
 
 /**
  * struct foreign_test - the pages of a test
- * @pages: pages that nobody else has
- * @fail_at: which allocation of alloc_foreign() fails, from 1
- * @allocs: number of those made
+ * @pages: pages with one reference
+ * @fail_at: number of the call of alloc_foreign() that fails, from 1
+ * @allocs: number of calls of alloc_foreign()
  */
 struct foreign_test {
 	struct page *pages[PAGES];
@@ -43,7 +43,7 @@ static int foreign_init(struct kunit *test)
 	return 0;
 }
 
-/* The allocator itself reports a page that has PG_private still. */
+/* The page allocator reports a page that still has PG_private. */
 static void foreign_exit(struct kunit *test)
 {
 	struct foreign_test *t = test->priv;
@@ -70,7 +70,7 @@ static void foreign_life(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0x7fef - i, foreign->domid);
 		KUNIT_EXPECT_EQ(test, ~0U - i, foreign->gref);
 	}
-	/* One by one, the others stay. */
+	/* Clearing one page leaves the next page alone. */
 	for (i = 0; i < PAGES; i++) {
 		xen_page_clear_foreign(t->pages[i]);
 		KUNIT_EXPECT_NULL(test, xen_page_foreign(t->pages[i]));
@@ -112,7 +112,7 @@ static void foreign_not_of_file(struct kunit *test)
 	xen_foreign_pages_release(&page, 1);
 }
 
-/* Where domain and reference do not fit, each page has memory for them. */
+/* On 32-bit each page has memory for domain and reference. */
 static void foreign_allocated(struct kunit *test)
 {
 	struct foreign_test *t = test->priv;
@@ -124,7 +124,7 @@ static void foreign_allocated(struct kunit *test)
 	release_page(t->pages[0], false);
 	KUNIT_EXPECT_FALSE(test, PagePrivate(t->pages[0]));
 	KUNIT_EXPECT_EQ(test, 0, page_private(t->pages[0]));
-	/* What has none may be released as well. */
+	/* Releasing a page twice is allowed. */
 	release_page(t->pages[0], false);
 }
 
@@ -148,7 +148,7 @@ static void foreign_no_memory(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, PagePrivate(t->pages[i]));
 }
 
-/* A page that somebody else has: its private field is not to be touched. */
+/* The private field of a page that was not prepared is left alone. */
 static void foreign_not_prepared(struct kunit *test)
 {
 	struct foreign_test *t = test->priv;

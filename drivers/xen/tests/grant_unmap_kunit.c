@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of the queue of grants to unmap, with a clock and a Xen of their own.
- * Included by grant-unmap.c.
+ * KUnit tests of the queue of grants to unmap, with a fake clock and a fake
+ * Xen. Included by grant-unmap.c.
  */
 #include <kunit/test.h>
 #include <linux/vmalloc.h>
@@ -165,7 +165,8 @@ static void unmap_test_exit(struct kunit *test)
 	INIT_LIST_HEAD(&unmap_new);
 	INIT_LIST_HEAD(&unmap_waiting);
 	unmap_not_before = 0;
-	unmap_cost = 0;
+	unmap_waited = 0;
+	unmap_longest = 0;
 }
 
 /* Idle pages are unmapped by one hypercall, before the function returns. */
@@ -191,7 +192,7 @@ static void unmap_idle_test(struct kunit *test)
 	scan_idle(test, 3, 1);
 }
 
-/* All pages are busy, then fewer: they hold up nothing but themselves. */
+/* A busy page delays only its own grant. */
 static void unmap_busy_test(struct kunit *test)
 {
 	struct unmap_test *t = test->priv;
@@ -269,7 +270,7 @@ static void unmap_free_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, t->done);
 }
 
-/* 100,000 requests: scans take 5 % of a CPU, and new requests don't add to it. */
+/* With 100,000 requests scans take 5 % of a CPU, even if new ones come. */
 static void unmap_many_test(struct kunit *test)
 {
 	struct unmap_test_req *r = vcalloc(MANY, sizeof(*r));
@@ -283,7 +284,6 @@ static void unmap_many_test(struct kunit *test)
 	for (i = 0; i < MANY - 1; i++)
 		gnttab_unmap_refs_async(&r[i].req);
 	t->step = 20 * MS;
-	scan(test);
 	scan(test);
 	t->step = 0;
 	KUNIT_EXPECT_EQ(test, 400 * MS, t->armed);

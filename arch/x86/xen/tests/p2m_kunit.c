@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests of the P2M table's pages, included by p2m_tree.c. They use trees of their
- * own and need no Xen.
+ * KUnit tests of the P2M table, included by p2m_tree.c. They use separate trees
+ * and need no Xen.
  */
 #include <kunit/test-bug.h>
 #include <kunit/test.h>
