@@ -126,7 +126,8 @@ static struct walk walk_at(bool user, unsigned int from, unsigned int nr)
 
 static int walk_batch(struct walk *w)
 {
-	w->calls = w->seen = 0;
+	w->calls = 0;
+	w->seen = 0;
 	guard(mmap_read_lock)(w->mm);
 	return apply_to_page_range_batch(w->mm, addr_of(w, 0), w->nr * PAGE_SIZE,
 					 batch, w);
@@ -134,7 +135,8 @@ static int walk_batch(struct walk *w)
 
 static int walk_each(struct walk *w, bool create)
 {
-	w->calls = w->seen = 0;
+	w->calls = 0;
+	w->seen = 0;
 	guard(mmap_read_lock)(w->mm);
 	return (create ? apply_to_page_range : apply_to_existing_page_range)
 		(w->mm, addr_of(w, 0), w->nr * PAGE_SIZE, each, w);
@@ -292,6 +294,7 @@ static struct kunit_suite range_suite = {
 	.exit = range_exit,
 	.test_cases = range_cases,
 };
+
 kunit_test_suite(range_suite);
 
 MODULE_DESCRIPTION("Tests for apply_to_page_range()");

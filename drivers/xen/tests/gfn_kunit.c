@@ -62,6 +62,7 @@ static struct kunit_suite gfn_suite = {
 	.name = "xen_gfn",
 	.test_cases = gfn_cases,
 };
+
 kunit_test_suite(gfn_suite);
 
 MODULE_DESCRIPTION("KUnit tests of xen_for_each_gfn()");

@@ -79,7 +79,9 @@ static void remap(struct kunit *test, unsigned int at, unsigned int nr)
 
 	KUNIT_ASSERT_NOT_NULL(test, vma.vm_mm);
 	vm_flags_init(&vma, VM_PFNMAP | VM_IO);
-	t->seen = t->calls = t->ptes = 0;
+	t->seen = 0;
+	t->calls = 0;
+	t->ptes = 0;
 	for (i = 0; i <= FRAMES; i++)
 		t->gfns[i] = FIRST_GFN + i;
 
@@ -143,4 +145,5 @@ static struct kunit_suite xlate_suite = {
 	.name = "xen_xlate_remap",
 	.test_cases = xlate_cases,
 };
+
 kunit_test_suite(xlate_suite);

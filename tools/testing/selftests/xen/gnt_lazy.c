@@ -341,8 +341,7 @@ TEST_F(gnt_lazy, clear_refs)
 
 struct race {
 	FIXTURE_DATA(gnt_lazy) *self;
-	volatile bool stop;
-	unsigned long sum;
+	bool stop;
 };
 
 static void *toucher(void *arg)
@@ -350,9 +349,10 @@ static void *toucher(void *arg)
 	struct race *r = arg;
 	unsigned int i;
 
-	while (!r->stop)
+	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED))
 		for (i = 0; i < NR; i++)
-			r->sum += *(volatile uint64_t *)addr_of(r->self, i);
+			__atomic_load_n((uint64_t *)addr_of(r->self, i),
+					__ATOMIC_RELAXED);
 	return NULL;
 }
 
@@ -366,7 +366,7 @@ static void *reader(void *arg)
 
 	if (pipe(p))
 		return NULL;
-	while (!r->stop) {
+	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
 		n = vmsplice(p[1], &iov, 1, SPLICE_F_NONBLOCK);
 		while (n > 0)
 			n -= read(p[0], buf, sizeof(buf));
@@ -394,7 +394,7 @@ TEST_F(gnt_lazy, race)
 		EXPECT_EQ(0, mprotect(addr_of(self, 7), self->page, PROT_READ));
 		EXPECT_EQ(0, mprotect(addr_of(self, 7), self->page, RW));
 	}
-	r.stop = true;
+	__atomic_store_n(&r.stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
 	all_work(_metadata, self);
