@@ -28,7 +28,7 @@ typedef struct gnttab_unmap_request request_t;
 typedef struct gntab_unmap_queue_data request_t;
 #endif
 
-#define MAX	512
+#define MAX_PAGES	512
 #define ROUNDS	15
 #define SAMPLES	100
 #define STEP_NS	23700000	/* not a multiple of a tick */
@@ -49,10 +49,10 @@ struct sample {
 	u64 done;
 };
 
-static struct page *pages[MAX], *mem[MAX];
-static int refs[MAX];
-static struct gnttab_map_grant_ref map[MAX];
-static struct gnttab_unmap_grant_ref unmap[MAX];
+static struct page *pages[MAX_PAGES], *mem[MAX_PAGES];
+static int refs[MAX_PAGES];
+static struct gnttab_map_grant_ref map[MAX_PAGES];
+static struct gnttab_unmap_grant_ref unmap[MAX_PAGES];
 static struct sample samples[SAMPLES];
 static struct sample *crowd;
 static unsigned int crowd_nr;
@@ -156,18 +156,18 @@ static int run_held(void)
 	int ret;
 
 	for (round = 0; round < ROUNDS; round++) {
-		ret = map_pages(MAX);
+		ret = map_pages(MAX_PAGES);
 		if (ret)
 			return ret;
 		get_page(pages[round * 36]);
-		start(&samples[0], unmap, pages, MAX);
+		start(&samples[0], unmap, pages, MAX_PAGES);
 		msleep(50);
-		for (held = 0, i = 0; i < MAX; i++)
+		for (held = 0, i = 0; i < MAX_PAGES; i++)
 			held += i != round * 36 && READ_ONCE(unmap[i].status) > 0;
-		pr_info("held-back %u %u 0\n", MAX, held);
+		pr_info("held-back %u %u 0\n", MAX_PAGES, held);
 		put_page(pages[round * 36]);
 		wait();
-		free_pages_of(MAX);
+		free_pages_of(MAX_PAGES);
 	}
 	return 0;
 }
